@@ -1,0 +1,62 @@
+package message
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/ianaindex"
+)
+
+// DecodeCharset turns b, written in the named charset, into UTF-8. The names are those of the WHATWG encoding
+// standard, which fit what mail really contains (iso-8859-1 means windows-1252, gb2312 means gbk), then IANA's. An
+// unknown or empty name gives ok == false, and b read as UTF-8 if it is valid, else as windows-1252. Octets that mean
+// nothing in the charset become U+FFFD.
+func DecodeCharset(name string, b []byte) (text string, ok bool) {
+	name = strings.ToLower(strings.TrimSpace(name))
+	if name == "utf-8" || name == "utf8" || name == "us-ascii" || name == "ascii" {
+		return guess(b), true
+	}
+	enc := lookupCharset(name)
+	if enc == nil {
+		return guess(b), false
+	}
+	out, err := enc.NewDecoder().Bytes(b)
+	if err != nil {
+		return guess(b), false
+	}
+	return strings.ToValidUTF8(string(out), "\uFFFD"), true
+}
+
+func lookupCharset(name string) encoding.Encoding {
+	if name == "" {
+		return nil
+	}
+	if enc, err := htmlindex.Get(name); err == nil && enc != encoding.Replacement {
+		return enc
+	}
+	if enc, err := ianaindex.MIME.Encoding(name); err == nil && enc != nil {
+		return enc
+	}
+	// Outlook and old clients write cp1252 and the like.
+	if n, ok := strings.CutPrefix(name, "cp"); ok {
+		if enc, err := htmlindex.Get("windows-" + n); err == nil {
+			return enc
+		}
+	}
+	return nil
+}
+
+// guess reads octets whose charset is not known, or is a lie.
+func guess(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	out, err := charmap.Windows1252.NewDecoder().Bytes(b)
+	if err != nil {
+		return strings.ToValidUTF8(string(b), "\uFFFD")
+	}
+	return string(out)
+}

@@ -27,4 +27,6 @@ const (
 	DataXferTimeout = 3 * time.Minute  // for each block
 	DataDoneTimeout = 10 * time.Minute // §4.5.3.2.6: never lowered, a shorter one makes duplicates (RFC 1047)
 	QuitTimeout     = 10 * time.Second
+	TLSTimeout      = time.Minute // for STARTTLS and its handshake together; no RFC names one
+	AuthTimeout     = 2 * time.Minute
 )

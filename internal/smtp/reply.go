@@ -12,6 +12,8 @@ type Reply struct {
 	Enhanced Enhanced // zero: the reply has none
 	// Lines is the text of each line without code, enhanced code and line end.
 	Lines []string
+	// Raw is a peer's reply word for word, codes included, its lines joined by LF; "" in a reply of our own.
+	Raw string
 }
 
 // Enhanced is an enhanced mail system status code (RFC 3463): class.subject.detail. The zero value means none.
@@ -91,8 +93,12 @@ func (r Reply) Permanent() bool { return r.Code >= 500 && r.Code < 600 }
 // Text returns the lines joined by LF, without codes.
 func (r Reply) Text() string { return strings.Join(r.Lines, "\n") }
 
-// String returns the reply in full as people quote it: code, enhanced code, text; lines joined by LF.
+// String returns the reply in full as people quote it: Raw where there is one, else code, enhanced code and text of
+// each line, the lines joined by LF.
 func (r Reply) String() string {
+	if r.Raw != "" {
+		return r.Raw
+	}
 	var b []byte
 	for i, line := range r.linesOrEmpty() {
 		if i > 0 {

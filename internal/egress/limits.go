@@ -26,6 +26,7 @@ var (
 
 // receivers holds the starting points for direct mail, per source, by receiver name. None of these companies but
 // Yahoo and Orange publishes a figure: they are what senders have found to be taken, and they age. Every entry says
+// where it comes from.
 var receivers = map[string]Limit{
 	"google":             {Connections: 5, MessagesPerConnection: 50},    // KumoMTA policy-extras shaping, provider limit
 	"microsoft":          {Connections: 5, MessagesPerConnection: 50},    // the same; .mail.protection.outlook.com

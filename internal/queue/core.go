@@ -1,0 +1,3 @@
+package queue
+
+type core struct{ opt Options }

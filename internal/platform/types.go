@@ -62,6 +62,8 @@ type DKIMKey struct {
 	Algorithm string `toml:"algorithm" json:"algorithm"` // "rsa-2048" or "ed25519"
 	Active    bool   `toml:"active" json:"active"`       // sign with it
 	Public    string `toml:"public,omitempty" json:"public,omitempty"`
+	// Private is set in an apply file to bring a key along: PKCS #8 or PKCS #1 in PEM. Empty in a new key: one is made.
+	Private string `toml:"private_key,omitempty" json:"-"`
 	// Sealed is the private key, encrypted under the master key.
 	Sealed []byte `toml:"-" json:"-"`
 }
@@ -108,7 +110,7 @@ type Credential struct {
 	// smtp or api credential: one is made and shown once.
 	Secret string `toml:"secret,omitempty" json:"-"`
 	// Hash is what is stored: SHA-256 of an api key (256 random bits need no slow hash), argon2id of a password.
-	Hash     string      `toml:"hash,omitempty" json:"-"`
+	Hash     string      `toml:"-" json:"-"`
 	Stream   mail.Stream `toml:"stream,omitempty" json:"stream,omitempty"` // default stream; "": transactional
 	Newlines Newlines    `toml:"newlines,omitempty" json:"newlines,omitempty"`
 	Tags     []string    `toml:"tags,omitempty" json:"tags,omitempty"`

@@ -198,15 +198,24 @@ func (w *preparer) look(raw []byte) {
 }
 
 // keep copies the field, folding lines SMTP could not carry.
-func (w *preparer) keep(f message.Field) error {
+func (w *preparer) keep(f message.Field) (err error) {
 	if len(f.Raw) <= MaxHeaderLine+2 || !hasLongLine(f.Raw) {
 		w.out.Header = append(w.out.Header, f.Raw...)
 		return nil
 	}
 	w.out.Refolded = true
+	w.out.Header, err = appendRefolded(w.out.Header, f)
+	return err
+}
+
+// appendRefolded appends a field and folds, at white space, its lines longer than MaxHeaderLine.
+func appendRefolded(dst []byte, f message.Field) ([]byte, error) {
 	text := len(f.Name) + 1 // where the line may first be folded: behind some text of the value
 	for raw := f.Raw; len(raw) > 0; {
 		n := bytes.IndexByte(raw, '\n') + 1
+		if n == 0 {
+			n = len(raw)
+		}
 		line := raw[:n]
 		raw = raw[n:]
 		for len(line) > MaxHeaderLine+2 {
@@ -215,15 +224,15 @@ func (w *preparer) keep(f message.Field) error {
 			}
 			at := bytes.LastIndexAny(line[:MaxHeaderLine+1], " \t")
 			if at < text {
-				return invalid(f.Name, "a line is longer than %d octets and cannot be folded", MaxHeaderLine)
+				return nil, invalid(f.Name, "a line is longer than %d octets and cannot be folded", MaxHeaderLine)
 			}
-			w.out.Header = append(append(w.out.Header, line[:at]...), '\r', '\n')
+			dst = append(append(dst, line[:at]...), crlf...)
 			line, text = line[at:], 0
 		}
-		w.out.Header = append(w.out.Header, line...)
+		dst = append(dst, line...)
 		text = 0
 	}
-	return nil
+	return dst, nil
 }
 
 // finish adds what is missing and the empty line.

@@ -42,6 +42,14 @@ type MarkChange struct {
 	Next     time.Time // when it is due again should no settlement follow; never after the deadline
 }
 
+// Marked returns the delivery as it stands once m is committed: the Old of the settlement that ends the attempt.
+func (m *MarkChange) Marked() *mail.Delivery {
+	d := *m.Delivery
+	mark := m.Mark
+	d.Mark, d.Attempts, d.Due = &mark, mark.Attempt, m.Next
+	return &d
+}
+
 // Settlement ends an attempt or a delivery. Old is the record as last committed (by acceptance, mark or settlement);
 // New is nil when the delivery is over, else the record that replaces it, with Mark nil.
 type Settlement struct {

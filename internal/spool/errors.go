@@ -20,6 +20,8 @@ var (
 	// ErrStale is returned for a change whose Old is not what the spool holds: the delivery is over, or somebody else
 	// changed it. Nothing of its batch is written.
 	ErrStale = errors.New("spool: the delivery has changed or is over")
+	// ErrExists is returned for an acceptance whose deliveries are in the spool already: it was committed before.
+	ErrExists = errors.New("spool: already accepted")
 	// ErrTooLarge is returned for a batch over MaxBatch, or an acceptance of more than MaxStage deliveries.
 	ErrTooLarge = errors.New("spool: batch too large")
 	// ErrBadBatch is returned for a batch that contradicts itself; the text says how.

@@ -3,6 +3,7 @@ package mail
 // The keys mail facts are logged under, and no others.
 const (
 	LogTenant  = "tenant"
+	LogClient  = "client" // address of a submitting client
 	LogMsg     = "msg"
 	LogRcpt    = "rcpt"
 	LogAttempt = "attempt"

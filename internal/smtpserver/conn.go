@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -67,7 +68,7 @@ func (v *service) handle(accepted net.Conn) {
 
 	c := &conn{
 		v: v, o: v.o, ctx: v.ctx, raw: nc, nc: nc,
-		log:  v.o.Logger.With("remote", remote.Addr().Unmap()),
+		log:  v.o.Logger.With(mail.LogClient, remote.Addr().Unmap()),
 		info: ConnInfo{Remote: remote, Local: addrPort(nc.LocalAddr())},
 	}
 	v.mu.Lock()
@@ -89,7 +90,7 @@ func (v *service) handle(accepted net.Conn) {
 func (c *conn) rescue() {
 	if r := recover(); r != nil {
 		c.o.Observer.Refused("panic")
-		c.log.Error("dialogue ended by a fault of the program", mail.LogErr, r, "stack", string(debug.Stack()))
+		c.log.Error("dialogue ended by a fault of the program", mail.LogErr, fmt.Sprintf("%v\n%s", r, debug.Stack()))
 		c.out = append(c.out[:0], localTrouble421...)
 		_ = c.flush()
 	}

@@ -1,0 +1,69 @@
+package smtpd
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+)
+
+// proxyHeaderTimeout is how long a proxy may take to send its header, which it sends first of all.
+const proxyHeaderTimeout = 5 * time.Second
+
+// errNoClientAddress refuses a header that names no client (UNKNOWN, or not TCP): the proxy's own address would stand
+// in for the client's, and be taken for one of the networks that may send.
+var errNoClientAddress = errors.New("the PROXY header names no client address")
+
+// proxies are the networks of the proxies in front of us.
+type proxies []netip.Prefix
+
+func (p proxies) contains(a netip.Addr) bool {
+	for _, n := range p {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// open reads the PROXY header (versions 1 and 2) of a connection from a proxy, where it is required, and gives the
+// connection the client's address. A header from anybody else is left where it is, as the wrong command it is. A
+// version 2 LOCAL connection is the proxy's own, a health check, and keeps the proxy's address.
+func (p proxies) open(nc net.Conn) (net.Conn, error) {
+	if len(p) == 0 {
+		return nc, nil
+	}
+	from, err := netip.ParseAddrPort(nc.RemoteAddr().String())
+	if err != nil {
+		return nil, fmt.Errorf("smtpd: address %s: %w", nc.RemoteAddr(), err)
+	}
+	if !p.contains(from.Addr().Unmap()) {
+		return nc, nil
+	}
+	c := proxyproto.NewConn(nc, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.SetReadHeaderTimeout(proxyHeaderTimeout))
+	h := c.ProxyHeader()
+	if h == nil {
+		_, err := c.Read(nil)
+		return nil, fmt.Errorf("smtpd: PROXY header from %s: %w", from, err)
+	}
+	if !h.Command.IsLocal() {
+		if _, ok := h.SourceAddr.(*net.TCPAddr); !ok || !h.TransportProtocol.IsStream() {
+			return nil, fmt.Errorf("smtpd: PROXY header from %s: %w", from, errNoClientAddress)
+		}
+	}
+	return proxied{c}, nil
+}
+
+// proxied lets the server close one direction of the connection below.
+type proxied struct{ *proxyproto.Conn }
+
+// CloseWrite is net.TCPConn's.
+func (p proxied) CloseWrite() error {
+	if t, ok := p.TCPConn(); ok {
+		return t.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}

@@ -1,28 +1,267 @@
 package bounce
 
 import (
+	"embed"
+	"fmt"
 	"io/fs"
+	"math/bits"
+	"path"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/smtp"
 )
 
-// Ruleset is a compiled set of rules.
-type Ruleset struct{}
+//go:embed rules/*.toml
+var builtin embed.FS
 
-var defaultSet = sync.OnceValue(func() *Ruleset { return &Ruleset{} })
+// Ruleset is a compiled set of rules.
+type Ruleset struct {
+	rules    []*Rule // in the order of decision
+	patterns []pattern
+	index    map[string]int32 // pattern by its line
+	auto     automaton
+	// byLast lists, per literal, the patterns it is the last piece of; byPattern, per pattern, the rules that have it
+	// in any. byCode are the rules without any, which the text cannot rule out.
+	byLast    [][]int32
+	byPattern [][]int32
+	byCode    []int32
+	pool      sync.Pool
+}
+
+// scratch is the working memory of one decision.
+type scratch struct {
+	norm  normalised
+	hits  []hit
+	stamp []uint32 // per pattern: found if it equals now
+	now   uint32
+	cand  []uint64 // bit set of rules whose any holds, or that have none
+}
+
+func (s *scratch) has(pattern int32) bool { return s.stamp[pattern] == s.now }
+
+var defaultSet = sync.OnceValue(func() *Ruleset {
+	sub, err := fs.Sub(builtin, "rules")
+	if err != nil {
+		panic(err) // a constant path
+	}
+	r, err := load(sub)
+	if err != nil {
+		// The files are part of the program and its tests load them.
+		panic(err)
+	}
+	return r
+})
 
 // Default returns the built-in rules, compiled once.
 func Default() *Ruleset { return defaultSet() }
 
-// Load returns the built-in rules with those of fsys laid over them.
-func Load(fsys fs.FS) (*Ruleset, error) { return Default(), nil }
-
-// Reply decides what one reply means.
-func (r *Ruleset) Reply(in Input) Verdict {
-	v := Verdict{Class: mail.ClassOther, Scope: mail.ScopeRecipient, Action: mail.ActionRetry, Result: mail.Deferred}
-	if in.Code >= 500 {
-		v.Result, v.Action = mail.Bounced, mail.ActionGiveUp
+// Load returns the built-in rules with those of every *.toml file of fsys laid over them: a rule with the id of a
+// built-in one replaces it, one with disabled = true takes it away, any other is added. Each rule is proved by its own
+// samples. The error names the file and the rule.
+func Load(fsys fs.FS) (*Ruleset, error) {
+	base, err := fs.Sub(builtin, "rules")
+	if err != nil {
+		return nil, fmt.Errorf("bounce: built-in rules: %w", err)
 	}
+	r, err := load(base, fsys)
+	if err != nil {
+		return nil, err
+	}
+	var bad []error
+	for _, rule := range r.rules {
+		if !strings.HasPrefix(rule.File, overridePrefix) {
+			continue
+		}
+		bad = append(bad, r.prove(rule)...)
+	}
+	if len(bad) > 0 {
+		return nil, fmt.Errorf("bounce: %d samples of the override rules fail, first: %w", len(bad), bad[0])
+	}
+	return r, nil
+}
+
+// overridePrefix marks the files of an override folder in Rule.File.
+const overridePrefix = "override/"
+
+// load compiles the rules of the first file system with those of the others over them.
+func load(layers ...fs.FS) (*Ruleset, error) {
+	type source struct {
+		spec ruleSpec
+		file string
+	}
+	var all []source
+	at := make(map[string]int)
+	for depth, layer := range layers {
+		names, err := fs.Glob(layer, "*.toml")
+		if err != nil {
+			return nil, fmt.Errorf("bounce: list rule files: %w", err)
+		}
+		slices.Sort(names)
+		inLayer := make(map[string]string)
+		for _, name := range names {
+			data, err := fs.ReadFile(layer, name)
+			if err != nil {
+				return nil, fmt.Errorf("bounce: read rules: %w", err)
+			}
+			file := path.Base(name)
+			if depth > 0 {
+				file = overridePrefix + file
+			}
+			specs, err := parseRuleFile(file, data)
+			if err != nil {
+				return nil, err
+			}
+			for _, spec := range specs {
+				if first, twice := inLayer[spec.ID]; twice {
+					return nil, fmt.Errorf("bounce: %s: rule %q stands in %s already", file, spec.ID, first)
+				}
+				inLayer[spec.ID] = file
+				if i, known := at[spec.ID]; known {
+					all[i] = source{spec, file}
+					continue
+				}
+				if spec.Disabled {
+					return nil, fmt.Errorf("bounce: %s: rule %q is disabled, but there is none of that id", file, spec.ID)
+				}
+				at[spec.ID] = len(all)
+				all = append(all, source{spec, file})
+			}
+		}
+	}
+	r := &Ruleset{index: make(map[string]int32)}
+	for _, s := range all {
+		if s.spec.Disabled {
+			continue
+		}
+		rule, err := s.spec.compile(r, s.file)
+		if err != nil {
+			return nil, err
+		}
+		r.rules = append(r.rules, rule)
+	}
+	r.finish()
+	return r, nil
+}
+
+func (r *Ruleset) addPattern(line string) (int32, error) {
+	if n, ok := r.index[line]; ok {
+		return n, nil
+	}
+	p, err := compilePattern(&r.auto, line)
+	if err != nil {
+		return 0, err
+	}
+	n := int32(len(r.patterns))
+	r.patterns = append(r.patterns, p)
+	r.index[line] = n
+	return n, nil
+}
+
+// finish sorts the rules and builds the automaton and the indexes.
+func (r *Ruleset) finish() {
+	// Equal priorities: in the order of files and of rules in them.
+	slices.SortStableFunc(r.rules, func(a, b *Rule) int { return b.Priority - a.Priority })
+	r.auto.build()
+	r.byLast = make([][]int32, len(r.auto.literals))
+	for n := range r.patterns {
+		pieces := r.patterns[n].pieces
+		for _, l := range pieces[len(pieces)-1] {
+			r.byLast[l] = append(r.byLast[l], int32(n))
+		}
+	}
+	r.byPattern = make([][]int32, len(r.patterns))
+	for i, rule := range r.rules {
+		if len(rule.any) == 0 {
+			r.byCode = append(r.byCode, int32(i))
+		}
+		for _, p := range rule.any {
+			r.byPattern[p] = append(r.byPattern[p], int32(i))
+		}
+	}
+	r.pool.New = func() any {
+		return &scratch{stamp: make([]uint32, len(r.patterns)), cand: make([]uint64, (len(r.rules)+63)/64)}
+	}
+}
+
+// Rules returns the rules in the order of decision. The slice is the caller's, the rules are not.
+func (r *Ruleset) Rules() []*Rule { return slices.Clone(r.rules) }
+
+// Reply decides what one reply, or one diagnostic of a report, means.
+func (r *Ruleset) Reply(in Input) Verdict {
+	sc := r.search(&in)
+	defer r.pool.Put(sc)
+	e, class := effective(&in, sc)
+	var rule *Rule
+	r.candidates(sc, func(c *Rule) bool {
+		if c.matches(&in, e, class, sc) {
+			rule = c
+			return false
+		}
+		return true
+	})
+	v, _ := settle(&in, e, class, rule)
 	return v
+}
+
+// search normalises the text and finds every pattern in it.
+func (r *Ruleset) search(in *Input) *scratch {
+	sc := r.pool.Get().(*scratch)
+	if sc.now++; sc.now == 0 {
+		clear(sc.stamp)
+		sc.now = 1
+	}
+	clear(sc.cand)
+	for _, i := range r.byCode {
+		sc.cand[i/64] |= 1 << (i % 64)
+	}
+	sc.norm.normalise(in.Text)
+	sc.hits = r.auto.scan(sc.norm.text, sc.hits[:0])
+	for i, h := range sc.hits {
+		for _, p := range r.byLast[h.literal] {
+			if sc.has(p) || !r.patterns[p].holds(sc.hits, i) {
+				continue
+			}
+			sc.stamp[p] = sc.now
+			for _, rule := range r.byPattern[p] {
+				sc.cand[rule/64] |= 1 << (rule % 64)
+			}
+		}
+	}
+	return sc
+}
+
+// candidates yields the rules the text does not rule out, in the order of decision.
+func (r *Ruleset) candidates(sc *scratch, yield func(*Rule) bool) {
+	for w, set := range sc.cand {
+		for set != 0 {
+			i := bits.TrailingZeros64(set)
+			set &^= 1 << i
+			if !yield(r.rules[w*64+i]) {
+				return
+			}
+		}
+	}
+}
+
+// effective returns the enhanced code and the class digit to decide by. A generic enhanced code (x.0.0) gives way to
+// a telling one in the text; a reply without a code is temporary, a report without one tells of a failure.
+func effective(in *Input, sc *scratch) (smtp.Enhanced, int) {
+	e := in.Enhanced
+	if e.IsZero() || e[1] == 0 && e[2] == 0 && !sc.norm.enhanced.IsZero() {
+		e = sc.norm.enhanced
+	}
+	class := in.Code / 100
+	if class == 0 {
+		class = int(e[0])
+	}
+	if class == 0 {
+		class = 4
+		if in.Stage == mail.StageReport {
+			class = 5
+		}
+	}
+	return e, class
 }

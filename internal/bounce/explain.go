@@ -1,0 +1,44 @@
+package bounce
+
+// Explanation is how a verdict came about.
+type Explanation struct {
+	Verdict Verdict
+	// Normal is the text as the rules see it.
+	Normal string
+	// Matched are the rules whose conditions all held, the one that decided first.
+	Matched []Match
+	// Rows are the rows of the scope table that changed class, result or scope after the rule.
+	Rows []string
+}
+
+// Match is one rule that held and what it found.
+type Match struct {
+	Rule     *Rule
+	Patterns []string // lines of the rule's any that were found
+}
+
+// Explain decides as Reply does and says how.
+func (r *Ruleset) Explain(in Input) Explanation {
+	sc := r.search(&in)
+	defer r.pool.Put(sc)
+	e, class := effective(&in, sc)
+	x := Explanation{Normal: string(sc.norm.text)}
+	r.candidates(sc, func(c *Rule) bool {
+		if c.matches(&in, e, class, sc) {
+			m := Match{Rule: c}
+			for _, p := range c.any {
+				if sc.has(p) {
+					m.Patterns = append(m.Patterns, r.patterns[p].source)
+				}
+			}
+			x.Matched = append(x.Matched, m)
+		}
+		return true
+	})
+	var rule *Rule
+	if len(x.Matched) > 0 {
+		rule = x.Matched[0].Rule
+	}
+	x.Verdict, x.Rows = settle(&in, e, class, rule)
+	return x
+}

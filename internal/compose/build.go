@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -68,6 +69,7 @@ func Build(m Message) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.collect(root)
 	b.entity(root)
 	if !bytes.HasSuffix(b.dst, crlf) {
 		b.dst = append(b.dst, crlf...)
@@ -200,6 +202,8 @@ type builder struct {
 	dst  []byte
 	seed [32]byte
 	n    uint64 // boundaries made
+	// verbatim are the contents that go unencoded.
+	verbatim [][]byte
 }
 
 func (b *builder) header(m Message) {
@@ -316,12 +320,12 @@ func textNode(mediaType, text string) *node {
 	return n
 }
 
-// textEncoding chooses the encoding of a text: none if it may go as it is, else the shorter one.
+// textEncoding chooses the encoding of a text: none if it may go as it is, else the one that suits.
 func textEncoding(content []byte) string {
 	switch {
-	case !hasHigh(content) && !hasControl(content) && !hasLongLine(content) && !bytes.Contains(content, []byte("--"+boundaryPrefix)):
+	case !hasHigh(content) && !hasControl(content) && !hasLongLine(content):
 		return "7bit"
-	case quotedLen(content) <= base64Len(len(content)):
+	case betterQuoted(content):
 		return "quoted-printable"
 	}
 	return "base64"
@@ -406,17 +410,30 @@ func isTokenText(s string) bool {
 	return s != ""
 }
 
-// boundaryPrefix begins every boundary. Neither base64 nor quoted-printable can contain "=_", so no content can hold a
-// boundary line; textEncoding sees to the rest.
-const boundaryPrefix = "=_"
-
+// boundary makes the next boundary, one that no content holds: base64 and quoted-printable cannot contain "=_", and
+// what goes unencoded is looked through.
 func (b *builder) boundary() string {
-	var in [40]byte
-	copy(in[:], b.seed[:])
-	binary.BigEndian.PutUint64(in[32:], b.n)
-	b.n++
-	sum := sha256.Sum256(in[:])
-	return boundaryPrefix + hex.EncodeToString(sum[:12])
+	for {
+		var in [40]byte
+		copy(in[:], b.seed[:])
+		binary.BigEndian.PutUint64(in[32:], b.n)
+		b.n++
+		sum := sha256.Sum256(in[:])
+		boundary := "=_" + hex.EncodeToString(sum[:12])
+		if !slices.ContainsFunc(b.verbatim, func(content []byte) bool { return bytes.Contains(content, []byte(boundary)) }) {
+			return boundary
+		}
+	}
+}
+
+// collect notes what will be written unencoded.
+func (b *builder) collect(n *node) {
+	if n.parts == nil && n.encoding == "7bit" {
+		b.verbatim = append(b.verbatim, n.content)
+	}
+	for _, p := range n.parts {
+		b.collect(p)
+	}
 }
 
 // entity writes the fields of an entity, the empty line and its content.
@@ -457,12 +474,7 @@ func (b *builder) entity(n *node) {
 func (b *builder) media(name string, m message.Media) {
 	w := newField(b.dst, name)
 	w.word(m.Type)
-	names := make([]string, 0, len(m.Params))
-	for p := range m.Params {
-		names = append(names, p)
-	}
-	slices.Sort(names)
-	for _, p := range names {
+	for _, p := range slices.Sorted(maps.Keys(m.Params)) {
 		w.param(p, m.Params[p])
 	}
 	b.dst = w.end()

@@ -12,7 +12,7 @@ import (
 )
 
 // To7Bit returns msg, a whole message with CRLF line ends, with every body that has octets over 127, NUL or long lines
-// re-encoded in quoted-printable or base64, whichever is shorter: for a peer without 8BITMIME (RFC 6152 §3). Part
+// re-encoded in quoted-printable or base64, whichever suits: for a peer without 8BITMIME (RFC 6152 §3). Part
 // headers change only in Content-Transfer-Encoding; boundaries, and parts that need nothing, stay as they are; a
 // message that needs nothing comes back itself, not a copy. The message's own header fields are not converted:
 // octets over 127 there need SMTPUTF8.
@@ -116,8 +116,10 @@ func (c *converter) entity(dst []byte, p message.Part, at place, depth int) ([]b
 }
 
 func (c *converter) multipart(dst []byte, p message.Part, at place, depth int) ([]byte, error) {
-	m, err := message.SplitMultipart(p.Body, p.Media.Params["boundary"], message.DefaultMaxParts)
-	if err != nil {
+	const longest = 200 // RFC 2046 §5.1.1 allows 70
+	boundary := p.Media.Params["boundary"]
+	m, err := message.SplitMultipart(p.Body, boundary, message.DefaultMaxParts)
+	if err != nil || len(boundary) > longest || !isASCIIText(boundary) {
 		return nil, cannot("a %s is malformed", p.Media.Type)
 	}
 	if dst, err = c.container(dst, p, at); err != nil {
@@ -167,7 +169,7 @@ func (c *converter) leaf(dst []byte, p message.Part, at place) ([]byte, error) {
 		return nil, cannot("a part's encoding %.40q is unknown or broken", p.Encoding)
 	}
 	encoding := "base64"
-	if p.Media.Is("text") && quotedLen(content) <= base64Len(len(content)) {
+	if p.Media.Is("text") && betterQuoted(content) {
 		encoding = "quoted-printable"
 	}
 	if dst, err = c.header(dst, p, at, encoding); err != nil {
@@ -192,7 +194,9 @@ func (c *converter) header(dst []byte, p message.Part, at place, encoding string
 			if at == attached {
 				return nil, cannot("the header of an attached message is part of it")
 			}
-			dst = appendASCIIField(dst, f)
+			if dst, err = appendASCIIField(dst, f); err != nil {
+				return nil, err
+			}
 		case hasLongLine(f.Raw):
 			if dst, err = appendRefolded(dst, f); err != nil {
 				return nil, err
@@ -223,16 +227,21 @@ func appendEncoding(dst []byte, encoding string) []byte {
 
 // appendASCIIField writes a field of a part that has octets over 127 so that it has none: parameters by RFC 2231,
 // other text by RFC 2047.
-func appendASCIIField(dst []byte, f message.Field) []byte {
+func appendASCIIField(dst []byte, f message.Field) ([]byte, error) {
 	w := newField(dst, f.Name)
 	if f.Is("Content-Type") || f.Is("Content-Disposition") {
 		m := message.ParseMedia(f.Value())
-		w.word(message.DecodeWords(m.Type))
+		if !isASCIIText(m.Type) {
+			return nil, cannot("the %s of a part is malformed", f.Name)
+		}
+		w.word(m.Type)
 		for _, name := range slices.Sorted(maps.Keys(m.Params)) {
-			w.param(name, m.Params[name])
+			if isTokenText(name) {
+				w.param(name, m.Params[name])
+			}
 		}
 	} else {
 		w.text(message.DecodeWords(f.Value()))
 	}
-	return w.end()
+	return w.end(), nil
 }

@@ -8,6 +8,13 @@ import (
 // maxEncodedLine is the longest line of quoted-printable and base64 (RFC 2045 §6.7 rule 5, §6.8).
 const maxEncodedLine = 76
 
+// readable is how many octets longer quoted-printable may be than base64 and still be chosen for text: it can be read
+// without a tool, and filters mistrust short texts in base64.
+const readable = 100
+
+// betterQuoted reports whether a text is better written in quoted-printable than in base64.
+func betterQuoted(content []byte) bool { return quotedLen(content) <= base64Len(len(content))+readable }
+
 // quotedLen returns the length of content in quoted-printable, but for soft line breaks, which weigh little.
 func quotedLen(content []byte) int {
 	n := len(content)

@@ -17,6 +17,8 @@ const (
 type fieldWriter struct {
 	dst []byte
 	col int // octets on the current line
+	// begun: the value has begun. No line holds the name alone: some readers take that for an empty field.
+	begun bool
 }
 
 func newField(dst []byte, name string) fieldWriter {
@@ -28,9 +30,10 @@ func (w *fieldWriter) end() []byte { return append(w.dst, crlf...) }
 
 // word writes a space and s, which must not contain any, on a new line if it does not fit on this one.
 func (w *fieldWriter) word(s string) {
-	if w.col+1+len(s) > foldAt && w.col > 1 {
+	if w.begun && w.col+1+len(s) > foldAt {
 		w.dst, w.col = append(w.dst, crlf...), 0
 	}
+	w.begun = true
 	w.dst = append(append(w.dst, ' '), s...)
 	w.col += 1 + len(s)
 }
@@ -68,7 +71,7 @@ func hasLongWord(s string) bool {
 	return false
 }
 
-// encoded writes s in encoded words, in the shorter of the two encodings. Characters are never split.
+// encoded writes s in encoded words, in the encoding that suits. Characters are never split.
 func (w *fieldWriter) encoded(s string) {
 	quoted := 0
 	for i := range len(s) {
@@ -84,11 +87,13 @@ func (w *fieldWriter) encoded(s string) {
 		room := foldAt - w.col - 1
 		if room < overhead+12 {
 			room = maxEncodedWord
-			w.dst, w.col = append(w.dst, crlf...), 0
+			if w.begun {
+				w.dst, w.col = append(w.dst, crlf...), 0
+			}
 		}
 		room = min(room, maxEncodedWord) - overhead
 		n := 0
-		if quoted <= base64 {
+		if quoted <= base64+len(s)/4 { // the more readable one, if it is not much longer
 			n = cutQuotedWord(s, room)
 			w.word("=?utf-8?q?" + quoteWord(s[:n]) + "?=")
 		} else {
@@ -207,10 +212,12 @@ func (w *fieldWriter) param(name, value string) {
 	for i := range len(value) {
 		token = token && (isToken(value[i]) || value[i] == '.') && value[i] != '%' && value[i] != '\'' && value[i] != '*'
 	}
-	switch fits := len(name)+len(value)+4 < foldAt; {
-	case token && fits:
+	// A long value on a line of its own is better understood than one in pieces.
+	const longest = 200
+	switch {
+	case token && len(value) <= longest:
 		w.word(name + "=" + value)
-	case fits && isASCIIText(value):
+	case isASCIIText(value) && len(value) <= longest:
 		w.word(name + "=" + quoteString(value))
 	default:
 		w.extended(name, value)

@@ -41,7 +41,10 @@ func ParseMedia(value string) Media {
 			long = append(long, newSection(base, rest, v))
 			continue
 		}
-		m.set(name, DecodeWords(v))
+		if name != "boundary" { // that is compared octet by octet
+			v = DecodeWords(v)
+		}
+		m.set(name, v)
 	}
 	m.join(long)
 	return m

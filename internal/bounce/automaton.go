@@ -39,10 +39,11 @@ const (
 	edgeText             // the end of the text
 )
 
-// hit is one place where a literal was found.
+// hit is one place where a literal was found. end is where the word ends that the literal ends in, found where the
+// literal itself does.
 type hit struct {
-	literal    int32
-	start, end int32
+	literal           int32
+	start, found, end int32
 }
 
 // add returns the number of a literal, adding it if it is new. The same text with other edges is another literal.
@@ -147,7 +148,11 @@ func (a *automaton) scan(text []byte, hits []hit) []hit {
 					l := &a.literals[n]
 					start := i + 1 - len(l.text)
 					if l.left.leftHolds(text, start) && l.right.rightHolds(text, i+1) {
-						hits = append(hits, hit{n, int32(start), int32(i + 1)})
+						end := i + 1
+						for l.right == edgeFree && end < len(text) && text[end] != ' ' && end-i <= maxWord {
+							end++
+						}
+						hits = append(hits, hit{n, int32(start), int32(i + 1), int32(end)})
 					}
 				}
 			}

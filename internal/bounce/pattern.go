@@ -168,11 +168,11 @@ func (p *pattern) holdsBefore(hits []hit, next, piece int) bool {
 	}
 	start := hits[next].start
 	for i := next - 1; i >= 0; i-- {
-		// Hits are in the order of their ends.
-		if hits[i].end+p.gaps[piece] < start {
+		// Hits are in the order in which they were found.
+		if hits[i].found+maxWord+p.gaps[piece] < start {
 			return false
 		}
-		if hits[i].end <= start && slices.Contains(p.pieces[piece], hits[i].literal) && p.holdsBefore(hits, i, piece-1) {
+		if hits[i].end <= start && hits[i].end+p.gaps[piece] >= start && slices.Contains(p.pieces[piece], hits[i].literal) && p.holdsBefore(hits, i, piece-1) {
 			return true
 		}
 	}

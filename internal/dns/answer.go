@@ -66,7 +66,9 @@ func readAnswer(m *mdns.Msg, name string, qtype uint16) reading {
 	case len(r.records) > 0:
 		return r
 	default:
-		r.kind, r.err = absent(m, r.hops)
+		if r.kind, r.err = absent(m, r.hops); r.kind == nil {
+			return r
+		}
 	}
 	r.ttl = min(r.ttl, negativeTTL(m))
 	return r

@@ -20,7 +20,7 @@ func (s *session) command(line string) {
 	case "EHLO", "HELO":
 		s.hello(verb, arg)
 	case "STARTTLS":
-		if s.plainHello() || s.h.tls == tlsNone || s.tls != "" {
+		if !s.esmtp || s.h.tls == tlsNone || s.tls != "" {
 			s.reply(refusal(503, 5, 5, 1, "STARTTLS is not offered here"))
 			return
 		}
@@ -46,9 +46,6 @@ func (s *session) command(line string) {
 		s.reply(refusal(500, 5, 5, 2, "Command not known"))
 	}
 }
-
-// plainHello reports that the client did not say EHLO.
-func (s *session) plainHello() bool { return !s.esmtp }
 
 func (s *session) hello(verb, arg string) {
 	name := strings.TrimSpace(arg)
@@ -97,7 +94,7 @@ func (s *session) mail(arg string) {
 	for _, p := range params {
 		name, value, _ := strings.Cut(p, "=")
 		switch name = strings.ToUpper(name); {
-		case s.plainHello():
+		case !s.esmtp:
 			s.refuseParameter(p)
 			return
 		case name == "SIZE":
@@ -154,7 +151,7 @@ func (s *session) rcpt(arg string) {
 	}
 	for _, p := range params {
 		name, _, _ := strings.Cut(p, "=")
-		if name = strings.ToUpper(name); s.plainHello() || name != "NOTIFY" && name != "ORCPT" {
+		if name = strings.ToUpper(name); !s.esmtp || name != "NOTIFY" && name != "ORCPT" {
 			s.refuseParameter(p)
 			return
 		}

@@ -35,9 +35,6 @@ type loadSession struct {
 	sum     Counters
 }
 
-// settleEvery is after how many messages the totals are brought up to date.
-const settleEvery = 256
-
 func (s *loadSession) say(reply string) { s.out = append(s.out, reply...) }
 
 // flush sends the replies of a group at once.
@@ -62,6 +59,9 @@ func (s *loadSession) flush() bool {
 // settle adds what was counted to the totals.
 func (s *loadSession) settle() {
 	sum := s.sum
+	if sum == (Counters{}) {
+		return
+	}
 	s.sum = Counters{}
 	s.h.messages.Add(sum.Messages)
 	s.n.book.count(func(c *Counters) {
@@ -78,11 +78,9 @@ func (s *loadSession) settle() {
 func (s *loadSession) step() bool {
 	if s.r.Buffered() == 0 {
 		s.conn.SetDeadline(time.Now().Add(idleTimeout))
+		s.settle() // before the client hears of it, so that totals are never behind
 		if !s.flush() {
 			return false
-		}
-		if s.sum.Messages >= settleEvery {
-			s.settle()
 		}
 	}
 	line, err := s.r.ReadSlice('\n')

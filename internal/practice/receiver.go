@@ -112,7 +112,10 @@ func (s *session) use(conn net.Conn) {
 
 // serve runs the dialogue. number is that of the connection at this host.
 func (s *session) serve(number int64) {
-	defer s.w.Flush()
+	defer func() {
+		_ = s.w.Flush()
+		s.conn.Close()
+	}()
 	switch {
 	case s.h.hangUp:
 		s.hangUp()

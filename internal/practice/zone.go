@@ -40,6 +40,10 @@ func newZone(hosts []*host, load bool, extra []string) (*zone, error) {
 	if load {
 		z.wild = hosts[0].name + "."
 	} else {
+		for _, name := range siteSamples {
+			add("%s.test. MX 10 mx.%s.test.", name, name)
+			add("mx.%s.test. A %s", name, hosts[0].addr)
+		}
 		lines = append(lines,
 			"firstdown.test. MX 10 mx.firstdown.test.",
 			"firstdown.test. MX 20 mx1.mailbox.test.",

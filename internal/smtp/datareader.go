@@ -146,6 +146,12 @@ func (d *DataReader) DrainChunk() error {
 	return d.err
 }
 
+// Detach ends the reader's use of the connection: later reads fail with io.ErrClosedPipe.
+func (d *DataReader) Detach() {
+	d.br, d.text, d.held, d.more = nil, nil, 0, nil
+	d.err = io.ErrClosedPipe
+}
+
 // fill makes sure that text has octets to hand out.
 func (d *DataReader) fill() error {
 	for {

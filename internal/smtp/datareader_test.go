@@ -258,6 +258,18 @@ func TestDrainChunkStopsAtItsEnd(t *testing.T) {
 	}
 }
 
+func TestDetach(t *testing.T) {
+	br := bufio.NewReader(strings.NewReader("a\r\nb\r\n.\r\n" + after))
+	d := NewDataReader(br, DataOptions{})
+	if _, err := d.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	d.Detach()
+	if n, err := d.Read(make([]byte, 1)); n != 0 || err != io.ErrClosedPipe {
+		t.Errorf("Read after Detach: %d, %v", n, err)
+	}
+}
+
 // slowData is the same reading, octet by octet, from the text of the RFCs alone.
 func slowData(in string, normalise bool) (content string, fault *ReplyError, rest string, whole bool) {
 	body, rest, whole := "", "", false

@@ -42,8 +42,9 @@ type conn struct {
 	hasPending bool
 	pendingErr error // what reading it met
 
-	idle  atomic.Bool // waits for a command outside of a transaction
-	clock readClock
+	idle     atomic.Bool // waits for a command outside of a transaction
+	clock    readClock
+	writeErr error // of a failed write
 	// writeArmed: until then the write deadline set is far enough ahead.
 	writeArmed time.Time
 }
@@ -79,7 +80,12 @@ func (v *service) handle(accepted net.Conn) {
 		delete(v.conns, c)
 		v.mu.Unlock()
 	}()
-	c.br = bufio.NewReaderSize(connReader{c}, readBuffer)
+	c.br = v.readers.Get().(*bufio.Reader)
+	c.br.Reset(connReader{c})
+	defer func() {
+		c.br.Reset(nil)
+		v.readers.Put(c.br)
+	}()
 	defer c.hangUp()
 	defer c.endSession()
 	defer c.rescue()
@@ -91,7 +97,7 @@ func (c *conn) rescue() {
 	if r := recover(); r != nil {
 		c.o.Observer.Refused("panic")
 		c.log.Error("dialogue ended by a fault of the program", mail.LogErr, fmt.Sprintf("%v\n%s", r, debug.Stack()))
-		c.out = append(c.out[:0], localTrouble421...)
+		c.out = append(c.out, localTrouble421...)
 		_ = c.flush()
 	}
 }
@@ -233,6 +239,8 @@ func (c *conn) broken(err error) {
 	var ne net.Error
 	switch {
 	case c.closing: // the last reply has been queued
+	case c.writeErr != nil:
+		c.closing = true
 	case errors.Is(err, errShutdown), c.v.hard.Load(), c.v.draining.Load() && !c.inMail && errors.As(err, &ne) && ne.Timeout():
 		c.end("", shuttingDown, "shutdown")
 	case errors.Is(err, errTooSlow):

@@ -102,6 +102,7 @@ func (c *conn) contentDone(dr *smtp.DataReader, rest error, accepted smtp.Reply,
 		c.o.Observer.Received(dr.Size())
 		c.reply("CONTENT", accepted)
 	}
+	dr.Detach()
 	c.endTransaction()
 	c.clock.startCommand()
 	// The client must not wait for this answer because it sent more: until it has it, it keeps the message too.

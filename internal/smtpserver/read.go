@@ -95,20 +95,21 @@ func (timeoutError) Error() string   { return "smtpserver: command takes too lon
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return false }
 
-// flush sends the queued replies.
+// flush sends the queued replies. After a write has failed nothing more is written.
 func (c *conn) flush() error {
-	if len(c.out) == 0 {
-		return nil
+	if len(c.out) == 0 || c.writeErr != nil {
+		c.out = c.out[:0]
+		return c.writeErr
 	}
 	if now := time.Now(); now.After(c.writeArmed) {
-		if err := c.raw.SetWriteDeadline(now.Add(c.o.WriteTimeout)); err != nil {
-			return err
+		if c.writeErr = c.raw.SetWriteDeadline(now.Add(c.o.WriteTimeout)); c.writeErr != nil {
+			return c.writeErr
 		}
 		c.writeArmed = now.Add(c.o.WriteTimeout / 4)
 	}
-	_, err := c.nc.Write(c.out)
+	_, c.writeErr = c.nc.Write(c.out)
 	c.out = c.out[:0]
-	return err
+	return c.writeErr
 }
 
 // nextLine returns the next command without its CRLF, valid until the next read. A *smtp.ReplyError tells of a

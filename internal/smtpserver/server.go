@@ -1,6 +1,7 @@
 package smtpserver
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,8 @@ import (
 
 // Server serves the dialogue with one set of options.
 type Server struct {
-	o Options
+	o       Options
+	readers sync.Pool // of *bufio.Reader
 }
 
 // New returns a server. It returns an error where options contradict themselves.
@@ -24,11 +26,14 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{o: o}, nil
+	s := &Server{o: o}
+	s.readers.New = func() any { return bufio.NewReaderSize(nil, readBuffer) }
+	return s, nil
 }
 
 // service is one run of a server over one listener.
 type service struct {
+	*Server
 	o        *Options
 	ctx      context.Context // of the sessions; outlives Run's by the drain
 	draining atomic.Bool     // no new transactions
@@ -45,7 +50,7 @@ type service struct {
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	sessions, kill := context.WithCancel(context.WithoutCancel(ctx))
 	defer kill()
-	v := &service{o: &s.o, ctx: sessions, conns: map[*conn]struct{}{}}
+	v := &service{Server: s, o: &s.o, ctx: sessions, conns: map[*conn]struct{}{}}
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	err := v.accept(ctx, l)
 	stop()

@@ -25,7 +25,8 @@ type frame struct {
 	key     []byte // scratch
 	value   []byte // scratch
 	locs    []locator
-	low     int8 // disk space: 0 not asked, 1 enough, 2 too little
+	finder  *pebble.Iterator // closed when the frame is built
+	low     int8             // disk space: 0 not asked, 1 enough, 2 too little
 	wrote   bool
 
 	// What follows once it is synced.
@@ -56,6 +57,9 @@ func (s *Spool) build(g *group) *frame {
 		} else {
 			it.err = f.add(it)
 		}
+	}
+	if f.finder != nil {
+		_ = f.finder.Close() // its errors were returned where they occurred
 	}
 	if !f.wrote {
 		return f
@@ -171,10 +175,7 @@ func (a *Acceptance) external() bool {
 
 func (f *frame) verifyAcceptance(a *Acceptance) error {
 	for _, d := range a.Deliveries {
-		if _, err := f.locate(d.ID); !errors.Is(err, ErrNotFound) {
-			if err == nil {
-				err = fmt.Errorf("%w: delivery %s", ErrExists, d.ID)
-			}
+		if err := f.verifyNew(d.ID); err != nil {
 			return err
 		}
 	}
@@ -184,6 +185,31 @@ func (f *frame) verifyAcceptance(a *Acceptance) error {
 		return nil
 	case st == nil || st.accepted || st.deliveries != a.Staged:
 		return badBatch("message %s names %d staged deliveries, the spool holds another number", a.Message.ID, a.Staged)
+	}
+	return nil
+}
+
+// verifyNew checks that a delivery is not in the spool yet. It asks through one iterator per frame, because a lookup
+// of what does not exist is only cheap with the filters of the lowest level, and Get does not use those.
+func (f *frame) verifyNew(id mail.DeliveryID) error {
+	if t, ok := f.touched[id]; ok && !t.over {
+		return fmt.Errorf("%w: delivery %s", ErrExists, id)
+	}
+	if f.finder == nil {
+		it, err := f.s.db.NewIter(&pebble.IterOptions{
+			LowerBound: []byte{tabDelivery}, UpperBound: []byte{tabDelivery + 1}, UseL6Filters: true,
+		})
+		if err != nil {
+			return f.s.readError(err)
+		}
+		f.finder = it
+	}
+	f.key = idKey(f.key[:0], tabDelivery, id)
+	if f.finder.SeekPrefixGE(f.key) {
+		return fmt.Errorf("%w: delivery %s", ErrExists, id)
+	}
+	if err := f.finder.Error(); err != nil {
+		return f.s.readError(err)
 	}
 	return nil
 }

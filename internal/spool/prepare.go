@@ -24,6 +24,9 @@ type item struct {
 // keyOverhead is what keys, locators and tombstones of one record come to, in octets.
 const keyOverhead = 128
 
+// usualRecord is what a record and its event usually come to, in octets; an acceptance has three times that.
+const usualRecord = 320
+
 // cut ends the record being written.
 func (it *item) cut() { it.cuts = append(it.cuts, len(it.enc)) }
 
@@ -45,7 +48,8 @@ func badBatch(format string, args ...any) error {
 // prepare checks a batch and encodes it.
 func (s *Spool) prepare(b *Batch) (*item, error) {
 	it := &item{batch: b, intake: len(b.Accept) > 0}
-	it.enc = make([]byte, 0, 1024)
+	n := len(b.Accept) + len(b.Mark) + len(b.Settle) + len(b.Reschedule) + len(b.Events) + len(b.Lanes)
+	it.enc = make([]byte, 0, n*usualRecord+2*len(b.Accept)*usualRecord)
 	for _, a := range b.Accept {
 		if err := s.prepareAcceptance(it, a); err != nil {
 			return nil, err

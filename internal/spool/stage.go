@@ -97,8 +97,8 @@ func (s *Spool) stagePart(ctx context.Context, id mail.MessageID, ds []*mail.Del
 			return badBatch("message %s is accepted already", id)
 		}
 		for _, d := range ds {
-			if _, err := f.locate(d.ID); err == nil {
-				return fmt.Errorf("%w: delivery %s", ErrExists, d.ID)
+			if err := f.verifyNew(d.ID); err != nil {
+				return err
 			}
 		}
 		if st == nil {

@@ -87,6 +87,9 @@ func (c *Conn) Send(t *Transaction, res *Result) error {
 		return c.fail(mail.StageMail, c.spent)
 	}
 	c.log.begin()
+	if err := c.inStep(); err != nil {
+		return err
+	}
 	c.durable = false
 	fresh := c.sent == 0
 	c.sent++
@@ -100,6 +103,23 @@ func (c *Conn) Send(t *Transaction, res *Result) error {
 		e.Stale = true
 	}
 	return err
+}
+
+// inStep refuses to go on when the peer has said something unasked: the next reply would be taken for one to another
+// command. Mostly it is 421 on a connection kept too long.
+func (c *Conn) inStep() error {
+	if c.in.buffered() == 0 {
+		return nil
+	}
+	if err := c.read(mail.StageMail, smtp.MailTimeout); err != nil {
+		return err
+	}
+	if c.ans.code == 421 {
+		return c.refused(mail.StageMail)
+	}
+	e := c.fail(mail.StageMail, fmt.Errorf("%w: an unasked reply %q", ErrProtocol, clip(c.ans.raw, 200)))
+	e.Stale = c.sent > 0
+	return e
 }
 
 // check refuses what would break the dialogue or need what the peer has not. Nothing has been sent then.

@@ -1,8 +1,17 @@
 package sqlite
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
 	"time"
+
+	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/store"
 )
 
 // Options of a Store.
@@ -16,6 +25,109 @@ type Options struct {
 	// OpenDays is how many day files are kept open while nobody uses them. 0: DefaultOpenDays.
 	OpenDays int
 	// MayGrow is asked before events are written. An error makes WriteEvents return ErrUnavailable: the store stops
-	// growing before the spool does. nil: always.
+	// growing before the spool does. Platform state can always be changed: pausing an account must be possible on a
+	// full disk. nil: always.
 	MayGrow func() error
+	// Step, for tests, is called between any two steps of a write; an error ends the write there.
+	Step func(name string) error
+}
+
+// DefaultOpenDays covers the days that get events all the time, today and the retries of the last five, and a reader.
+const DefaultOpenDays = 12
+
+// Store is the store on SQLite files. It implements store.Store.
+type Store struct {
+	opts     Options
+	platform *database
+	days     *days
+	progress progress
+	closed   atomic.Bool
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Names of the files below Options.Dir.
+const (
+	platformFile = "platform.db"
+	recordDir    = "record"
+)
+
+// Open opens the store in opts.Dir, and makes it if there is none. A file that is damaged, or was written by a newer
+// version, is an error that names it.
+func Open(ctx context.Context, opts Options) (*Store, error) {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.OpenDays <= 0 {
+		opts.OpenDays = DefaultOpenDays
+	}
+	if err := os.MkdirAll(filepath.Join(opts.Dir, recordDir), 0o700); err != nil {
+		return nil, fmt.Errorf("sqlite: make the store's folder: %w", err)
+	}
+	p, err := openDatabase(ctx, filepath.Join(opts.Dir, platformFile), "platform")
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{opts: opts, platform: p}
+	if s.days, err = openDays(ctx, filepath.Join(opts.Dir, recordDir), opts.OpenDays); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	if err := s.loadWatermarks(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Close implements store.Store.
+func (s *Store) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	return errors.Join(s.days.close(), s.platform.close())
+}
+
+// ready returns ErrUnavailable once the store is closed.
+func (s *Store) ready() error {
+	if s.closed.Load() {
+		return fmt.Errorf("sqlite: %w: closed", store.ErrUnavailable)
+	}
+	return nil
+}
+
+// step lets tests end a write between two steps.
+func (s *Store) step(name string) error {
+	if s.opts.Step == nil {
+		return nil
+	}
+	return s.opts.Step(name)
+}
+
+func (s *Store) loadWatermarks(ctx context.Context) error {
+	s.progress.init()
+	return s.platform.query(ctx, "load watermarks", "SELECT spool, seq FROM watermarks", nil, func(r rowScanner) error {
+		var spool, seq int64
+		if err := r.Scan(&spool, &seq); err != nil {
+			return err
+		}
+		s.progress.publish(mail.SpoolID(spool), uint64(seq))
+		return nil
+	})
+}
+
+// micros is how times are kept: microseconds since 1970, 0 for none.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
 }

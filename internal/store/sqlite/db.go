@@ -1,0 +1,316 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/pressly/goose/v3"
+	sqlite3 "modernc.org/sqlite"
+
+	"github.com/postroad/postroad/internal/store"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// Settings of every connection.
+const (
+	// pageSize suits rows of 300 to 700 octets in clustered tables; it is fixed when a file is made.
+	pageSize = 8192
+	// busyTimeout is how long a connection waits for another process's lock, such as a backup tool's, in ms.
+	busyTimeout = 5000
+	// walPages is when the journal is copied back: every 32 MiB. Less often means fewer writes of the same page.
+	walPages = 4096
+	// walKept is how many octets of journal stay on disk after that.
+	walKept = 64 << 20
+	// writeCache and readCache bound the pages a connection keeps, in KiB.
+	writeCache = 32 << 10
+	readCache  = 4 << 10
+	// readers is how many connections read one file at a time.
+	readers = 4
+)
+
+// database is one SQLite file: a connection for writing, used by one transaction at a time, and some for reading.
+type database struct {
+	path string
+	db   *sql.DB
+
+	mu     sync.Mutex // held by the writer
+	writer *sql.Conn  // nil until first used
+	wstmts map[string]*sql.Stmt
+
+	rmu    sync.Mutex
+	rstmts map[string]*sql.Stmt
+}
+
+// openDatabase opens or makes the file and brings its schema up to date. set names the folder of migrations.
+func openDatabase(ctx context.Context, path, set string) (*database, error) {
+	pragmas := []string{
+		"busy_timeout(" + strconv.Itoa(busyTimeout) + ")",
+		"page_size(" + strconv.Itoa(pageSize) + ")",
+		"journal_mode(WAL)",
+		"synchronous(FULL)", // a commit is on disk when it returns; NORMAL would lose the last ones with the power
+		"wal_autocheckpoint(" + strconv.Itoa(walPages) + ")",
+		"journal_size_limit(" + strconv.Itoa(walKept) + ")",
+		"cache_size(-" + strconv.Itoa(readCache) + ")",
+		"temp_store(MEMORY)",
+	}
+	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: url.Values{"_pragma": pragmas}.Encode()}
+	db, err := sql.Open("sqlite", dsn.String())
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: open %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(readers + 1)
+	db.SetMaxIdleConns(readers / 2)
+	d := &database{path: path, db: db, wstmts: map[string]*sql.Stmt{}, rstmts: map[string]*sql.Stmt{}}
+	if err := d.migrate(ctx, set); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return d, nil
+}
+
+// migrate applies what is missing of the schema. The number of the last migration is kept in the file's user_version
+// too, because asking there takes microseconds, and day files are opened often.
+func (d *database) migrate(ctx context.Context, set string) error {
+	sub, err := fs.Sub(migrations, "migrations/"+set)
+	if err != nil {
+		return fmt.Errorf("sqlite: migrations: %w", err)
+	}
+	files, err := fs.ReadDir(sub, ".")
+	if err != nil {
+		return fmt.Errorf("sqlite: migrations: %w", err)
+	}
+	number, _, _ := strings.Cut(files[len(files)-1].Name(), "_")
+	latest, err := strconv.Atoi(number)
+	if err != nil {
+		return fmt.Errorf("sqlite: migrations: %w", err)
+	}
+	var have int
+	if err := d.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
+		return d.fail("read schema version", err)
+	}
+	switch {
+	case have == latest:
+		return nil
+	case have > latest:
+		return fmt.Errorf("sqlite: %s has schema %d, written by a newer version; this one knows up to %d", d.path, have, latest)
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, d.db, sub, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("sqlite: migrations: %w", err)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return d.fail("migrate", err)
+	}
+	if _, err := d.db.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(latest)); err != nil {
+		return d.fail("migrate", err)
+	}
+	return syncDir(filepath.Dir(d.path))
+}
+
+// close gives everything back. Nobody may be using the database.
+func (d *database) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var err error
+	for _, s := range d.wstmts {
+		err = errors.Join(err, s.Close())
+	}
+	for _, s := range d.rstmts {
+		err = errors.Join(err, s.Close())
+	}
+	if d.writer != nil {
+		err = errors.Join(err, d.writer.Close())
+	}
+	return errors.Join(err, d.db.Close())
+}
+
+// tx is a write transaction in hand.
+type tx struct {
+	d   *database
+	ctx context.Context
+}
+
+// write runs fn in a transaction and commits it, synced. A context that has ended starts none; one begun is finished
+// whatever happens to the context, for it is short. fn must not keep the tx.
+func (d *database) write(ctx context.Context, verb string, fn func(*tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("sqlite: %s: %w", verb, err)
+	}
+	ctx = context.WithoutCancel(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.writer == nil {
+		c, err := d.db.Conn(ctx)
+		if err != nil {
+			return d.fail(verb, err)
+		}
+		d.writer = c
+		if _, err := c.ExecContext(ctx, "PRAGMA cache_size = -"+strconv.Itoa(writeCache)); err != nil {
+			return d.fail(verb, err)
+		}
+	}
+	if _, err := d.writer.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return d.fail(verb, err)
+	}
+	err := fn(&tx{d, ctx})
+	if err == nil {
+		if _, err = d.writer.ExecContext(ctx, "COMMIT"); err == nil {
+			return nil
+		}
+	}
+	// SQLite has rolled back by itself after some errors; a second rollback then fails, and that says nothing new.
+	_, _ = d.writer.ExecContext(ctx, "ROLLBACK")
+	return d.fail(verb, err)
+}
+
+// stmt returns the writer's prepared statement for the query.
+func (t *tx) stmt(query string) (*sql.Stmt, error) {
+	if s := t.d.wstmts[query]; s != nil {
+		return s, nil
+	}
+	s, err := t.d.writer.PrepareContext(t.ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	t.d.wstmts[query] = s
+	return s, nil
+}
+
+func (t *tx) exec(query string, args ...any) (affected int64, err error) {
+	s, err := t.stmt(query)
+	if err != nil {
+		return 0, err
+	}
+	r, err := s.ExecContext(t.ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+// row reads one row; it returns sql.ErrNoRows when there is none.
+func (t *tx) row(query string, args []any, dest ...any) error {
+	s, err := t.stmt(query)
+	if err != nil {
+		return err
+	}
+	return s.QueryRowContext(t.ctx, args...).Scan(dest...)
+}
+
+// prepared returns the readers' statement for the query. The number of different queries is bounded by their callers.
+func (d *database) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
+	d.rmu.Lock()
+	defer d.rmu.Unlock()
+	if s := d.rstmts[query]; s != nil {
+		return s, nil
+	}
+	s, err := d.db.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	d.rstmts[query] = s
+	return s, nil
+}
+
+// query calls scan for every row until it returns an error; errStop ends the reading early without being one.
+func (d *database) query(ctx context.Context, verb, query string, args []any, scan func(rowScanner) error) error {
+	s, err := d.prepared(ctx, query)
+	if err != nil {
+		return d.fail(verb, err)
+	}
+	rows, err := s.QueryContext(ctx, args...)
+	if err != nil {
+		return d.fail(verb, err)
+	}
+	for err == nil && rows.Next() {
+		err = scan(rows)
+	}
+	if closeErr := rows.Close(); err == nil {
+		err = closeErr
+	}
+	if errors.Is(err, errStop) {
+		return nil
+	}
+	if err == nil {
+		err = rows.Err()
+	}
+	return d.fail(verb, err)
+}
+
+// rowScanner is the row query is at.
+type rowScanner interface{ Scan(dest ...any) error }
+
+// errStop ends query early.
+var errStop = errors.New("stop")
+
+// row reads one row; it returns store.ErrNotFound when there is none.
+func (d *database) row(ctx context.Context, verb, query string, args []any, dest ...any) error {
+	s, err := d.prepared(ctx, query)
+	if err != nil {
+		return d.fail(verb, err)
+	}
+	return d.fail(verb, s.QueryRowContext(ctx, args...).Scan(dest...))
+}
+
+// SQLite's primary result codes that mean: not now (https://sqlite.org/rescode.html).
+const (
+	codeBusy     = 5
+	codeLocked   = 6
+	codeNoMem    = 7
+	codeReadOnly = 8
+	codeIO       = 10
+	codeFull     = 13
+	codeCantOpen = 14
+)
+
+// fail turns err into the store's words; nil stays nil.
+func (d *database) fail(verb string, err error) error {
+	var se *sqlite3.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("sqlite: %s: %w", verb, store.ErrNotFound)
+	case errors.As(err, &se):
+		switch se.Code() & 0xff {
+		case codeBusy, codeLocked, codeNoMem, codeReadOnly, codeIO, codeFull, codeCantOpen:
+			return fmt.Errorf("sqlite: %s: %w: %s: %w", verb, store.ErrUnavailable, filepath.Base(d.path), err)
+		}
+		return fmt.Errorf("sqlite: %s: %s: %w", verb, filepath.Base(d.path), err)
+	case errors.Is(err, sql.ErrConnDone), errors.Is(err, sql.ErrTxDone), strings.Contains(err.Error(), "database is closed"):
+		return fmt.Errorf("sqlite: %s: %w: %w", verb, store.ErrUnavailable, err)
+	case isOwn(err):
+		return err
+	}
+	return fmt.Errorf("sqlite: %s: %w", verb, err)
+}
+
+// isOwn reports whether err says already which package failed.
+func isOwn(err error) bool { return strings.HasPrefix(err.Error(), "sqlite: ") }
+
+// syncDir makes the names in a folder durable.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sqlite: sync %s: %w", dir, err)
+	}
+	err = f.Sync()
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return fmt.Errorf("sqlite: sync %s: %w", dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/postroad/postroad/internal/store"
+)
+
+// ledgerKept is how long a quota period's row is kept after its last use: longer than the longest period, a month.
+const ledgerKept = 62 * 24 * time.Hour
+
+// Maintain implements store.Store.
+func (s *Store) Maintain(ctx context.Context, now time.Time) (done store.Maintained, err error) {
+	if err := s.ready(); err != nil {
+		return done, err
+	}
+	if s.opts.Retention > 0 {
+		// A day ends 24 hours after it began; it goes when its end is Retention ago.
+		last := dayName(now.Add(-s.opts.Retention - 24*time.Hour))
+		for _, d := range s.days.between("", last) {
+			removed, err := s.days.remove(d.name)
+			if err != nil {
+				return done, err
+			}
+			if removed {
+				done.Days = append(done.Days, d.name)
+			}
+		}
+	}
+	err = s.platform.write(ctx, "maintain", func(t *tx) (err error) {
+		if done.Suppressions, err = t.exec("DELETE FROM suppressions WHERE expires_at > 0 AND expires_at <= $1", micros(now)); err != nil {
+			return err
+		}
+		done.LedgerRows, err = t.exec("DELETE FROM ledger WHERE used_at < $1", micros(now.Add(-ledgerKept)))
+		return err
+	})
+	return done, err
+}
+
+// Backup implements store.Store. The platform's file with the watermarks is copied first and the days after it, so
+// every day in the copy is at or ahead of the watermark in it: a store restored from it is given the events behind
+// that watermark again, and each file skips those it has.
+func (s *Store) Backup(ctx context.Context, dir string) error {
+	if err := s.ready(); err != nil {
+		return err
+	}
+	target := filepath.Join(dir, recordDir)
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return fmt.Errorf("sqlite: back up: %s is not empty", dir)
+	}
+	if err := os.MkdirAll(target, 0o700); err != nil {
+		return fmt.Errorf("sqlite: back up: %w", err)
+	}
+	if err := s.platform.copyTo(ctx, filepath.Join(dir, platformFile)); err != nil {
+		return err
+	}
+	if err := s.step("in backup"); err != nil {
+		return err
+	}
+	for _, d := range s.days.between("", "~") {
+		err := s.days.use(ctx, d.name, false, func(d *day) error { return d.db.copyTo(ctx, filepath.Join(target, d.name+".db")) })
+		if err != nil && !errors.Is(err, store.ErrNotFound) { // it may have expired meanwhile
+			return err
+		}
+	}
+	if err := syncDir(target); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// copyTo writes a consistent, compact copy of the file, synced.
+func (d *database) copyTo(ctx context.Context, path string) error {
+	if _, err := d.db.ExecContext(ctx, "VACUUM INTO $1", path); err != nil {
+		return d.fail("back up", err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("sqlite: back up: %w", err)
+	}
+	err = f.Sync()
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return fmt.Errorf("sqlite: back up %s: %w", path, err)
+	}
+	return nil
+}

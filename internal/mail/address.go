@@ -25,14 +25,7 @@ func (a Address) String() string {
 func (a Address) Path() string { return "<" + a.String() + ">" }
 
 // IsASCII reports whether the address can go to a peer without SMTPUTF8.
-func (a Address) IsASCII() bool {
-	for i := range len(a.Local) {
-		if a.Local[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
-}
+func (a Address) IsASCII() bool { return isASCII(a.Local) }
 
 // MarshalText implements encoding.TextMarshaler.
 func (a Address) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
@@ -74,6 +67,15 @@ func isAtext(c byte) bool {
 		return true
 	}
 	return false
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
 }
 
 func isDotString(s string) bool {

@@ -174,12 +174,19 @@ func checkText(s string) error {
 		return badAddress("it is not valid UTF-8")
 	}
 	for _, r := range s {
-		if r >= 0x80 && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)) {
+		if r >= 0x80 && (r == blankBraille || unicode.In(r, invisible...)) {
 			return badAddress("an invisible character (U+%04X) is not allowed", r)
 		}
 	}
 	return nil
 }
+
+// invisible are the characters that show as nothing or as a space.
+var invisible = []*unicode.RangeTable{
+	unicode.Cc, unicode.Cf, unicode.Z, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector,
+}
+
+const blankBraille = '\u2800'
 
 // ParseDomain reads a domain or an address literal and returns it in lower-case A-labels. A domain of one label is
 // allowed: a relay may know it. A trailing dot is refused (RFC 5321 §4.1.2). Every error wraps ErrBadAddress.
@@ -190,27 +197,27 @@ func ParseDomain(s string) (string, error) {
 	if s[0] == '[' {
 		return parseLiteral(s)
 	}
+	if len(s) > 4*MaxDomain { // UTF-8 takes at most four octets where an A-label takes one; the mapping is slow on more
+		return "", badAddress("the domain is longer than %d octets", MaxDomain)
+	}
 	if err := checkText(s); err != nil {
 		return "", err
 	}
-	ascii := true
-	for i := range len(s) {
-		c := s[i]
-		switch {
-		case c >= 0x80:
-			ascii = false
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_':
+	domain := s
+	if !isASCII(s) {
+		var err error
+		if domain, err = idnaProfile.ToASCII(s); err != nil {
+			return "", badAddress("the domain is not a valid international name")
+		}
+	}
+	domain = strings.ToLower(domain)
+	// Looked at after the mapping: full-width forms of ">", "@" or the space map to the octets themselves.
+	for i := range len(domain) {
+		switch c := domain[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '.', c == '_':
 		default:
 			return "", badAddress("a character is not allowed in a domain")
 		}
-	}
-	domain := strings.ToLower(s)
-	if !ascii {
-		d, err := idnaProfile.ToASCII(s)
-		if err != nil {
-			return "", badAddress("the domain is not a valid international name")
-		}
-		domain = strings.ToLower(d)
 	}
 	if len(domain) > MaxDomain {
 		return "", badAddress("the domain is longer than %d octets", MaxDomain)

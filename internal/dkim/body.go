@@ -40,7 +40,9 @@ const (
 )
 
 // NewBodyHasher returns a BodyHasher for one body.
-func NewBodyHasher() *BodyHasher { return &BodyHasher{h: sha256.New()} }
+func NewBodyHasher() *BodyHasher { return newBodyHasher(sha256.New()) }
+
+func newBodyHasher(h hash.Hash) *BodyHasher { return &BodyHasher{h: h} }
 
 // Reset makes b ready for another body.
 func (b *BodyHasher) Reset() {

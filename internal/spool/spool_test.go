@@ -244,3 +244,12 @@ func TestLifeOfAMessage(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func readAll(b mail.Body) ([]byte, error) {
+	r, err := b.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}

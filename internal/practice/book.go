@@ -72,7 +72,7 @@ type book struct {
 
 func newBook(maxRecords int, maxContent int64) *book {
 	return &book{
-		maxRecords: maxRecords, maxContent: maxContent,
+		maxRecords: maxRecords, maxContent: max(0, maxContent),
 		index: make(map[string][]int64), seen: make(map[string]bool),
 	}
 }

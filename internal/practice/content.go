@@ -13,14 +13,14 @@ import (
 	"github.com/postroad/postroad/internal/smtp"
 )
 
-// maxText is the longest line of text a client may send, in octets with its CRLF (RFC 5321 §4.5.3.1.6).
+// maxText is the longest line of text a client may send, in octets with its CRLF and without a stuffed dot
+// (RFC 5321 §4.5.3.1.6).
 const maxText = smtp.MaxTextLine
 
 // content is what came between DATA and the final dot.
 type content struct {
 	bytes    []byte // without dot-stuffing, at most the host's limit
 	size     int64
-	header   bool // the next line is of the header
 	eightBit bool
 	bareLF   bool
 	bareCR   bool
@@ -70,7 +70,7 @@ func (s *session) dropsContent(tx transaction) bool {
 
 // readContent reads up to the final dot: CRLF . CRLF and nothing else.
 func (s *session) readContent() (content, bool) {
-	c := content{header: true}
+	var c content
 	lineStart, crlf := true, true
 	for {
 		s.deadline()
@@ -90,7 +90,6 @@ func (s *session) readContent() (content, bool) {
 		}
 		crlf = bytes.HasSuffix(part, []byte("\r\n"))
 		c.bareLF = c.bareLF || !crlf
-		c.long = c.long || len(part) > maxText+1 // the one octet a stuffed dot may add
 		lineStart = true
 	}
 }
@@ -100,6 +99,7 @@ func (c *content) add(part []byte, lineStart bool, limit int64) {
 	if lineStart && part[0] == '.' {
 		part = part[1:] // RFC 5321 §4.5.2
 	}
+	c.long = c.long || len(part) > maxText
 	c.size += int64(len(part))
 	for _, b := range part {
 		if b >= 0x80 {

@@ -59,7 +59,7 @@ func (s *session) goTo(at candidate) {
 // open connects to one address and makes the connection ready for mail: greeting, TLS as needed, login. A handshake
 // that fails where clear text is allowed is followed by one connection in clear.
 func (s *session) open(at candidate, timeout time.Duration, need tlsNeed) *failure {
-	s.tlsNote = ""
+	s.tlsName, s.tlsNote = "", ""
 	key, now := s.hostKey(at), s.d.opts.Now()
 	skipTLS := need.mode == platform.TLSNone
 	if !need.must() && !skipTLS && !s.neverClear() {

@@ -115,7 +115,11 @@ func (s *session) verdict(e *smtpclient.Error) *failure {
 		}
 		if e.Stage == mail.StageAuth {
 			f.scope = mail.ScopeRoute
-		} else if f.scope == mail.ScopeRecipient || f.scope == mail.ScopeMessage || f.scope == mail.ScopeSender || f.scope == mail.ScopeNone {
+			break
+		}
+		switch f.scope {
+		case mail.ScopeNone, mail.ScopeRecipient, mail.ScopeMessage, mail.ScopeSender, mail.ScopeSite:
+			// The next host may be in better health; when none is, the lane rests as for the whole site.
 			f.scope = mail.ScopeHost
 		}
 	case mail.StageMail:
@@ -126,8 +130,13 @@ func (s *session) verdict(e *smtpclient.Error) *failure {
 	return f
 }
 
+// effect is what the failure does to the session and its lane.
 func (s *session) effect(f *failure) egress.Effect {
-	return egress.EffectOf(f.scope, f.class, s.route.Kind)
+	kind := mail.RouteMX
+	if s.route != nil {
+		kind = s.route.Kind
+	}
+	return egress.EffectOf(f.scope, f.class, kind)
 }
 
 // sourceName returns the name of a source that may be nil.

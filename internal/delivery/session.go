@@ -172,7 +172,9 @@ func (s *session) refresh() *failure {
 	}
 	if s.lane.Source != "" && source == nil {
 		s.over = true
-		return ourFault(mail.StageNone, mail.ScopeMessage, mail.ClassTransientSystem, "the source "+s.lane.Source+" is gone")
+		f := ourFault(mail.StageNone, mail.ScopeMessage, mail.ClassTransientSystem, "the source "+s.lane.Source+" is gone")
+		f.untried = true
+		return f
 	}
 	if s.conn != nil && (!reflect.DeepEqual(route, s.route) || !reflect.DeepEqual(source, s.source)) {
 		s.quit()

@@ -252,7 +252,7 @@ func (s *session) settleOne(i int, f *failure, took time.Duration) {
 		a.Stage, a.Code, a.Enhanced, a.Reply = mail.StageDot, s.res.Reply.Code, s.res.Reply.Enhanced.String(), s.res.Reply.String()
 	} else {
 		f.fill(&o)
-		o.Tried = f.uncertain || f.result == mail.Bounced || !f.untried && s.route != nil && s.effect(f).CountsAttempt
+		o.Tried = f.uncertain || f.result == mail.Bounced || !f.untried && s.effect(f).CountsAttempt
 	}
 	s.d.logOutcome(s, d, &o)
 	s.settle(*s.job, o)

@@ -234,7 +234,7 @@ func (c *Conn) ahead(t *Transaction, res *Result, mailErr **Error, answer *int, 
 		return nil
 	}
 	c.log.add("C: ", c.out)
-	if err := c.write(s.stage(), smtp.MailTimeout); err != nil {
+	if err := c.write(c.steps[0].stage(), smtp.MailTimeout); err != nil {
 		return err
 	}
 	c.out = c.out[:0]

@@ -13,9 +13,8 @@ import (
 // proxyHeaderTimeout is how long a proxy may take to send its header, which it sends first of all.
 const proxyHeaderTimeout = 5 * time.Second
 
-// errNoClientAddress refuses a header that names no client (UNKNOWN, or not TCP): the proxy's own address would stand
-// in for the client's, and be taken for one of the networks that may send.
-var errNoClientAddress = errors.New("the PROXY header names no client address")
+// errNoClientAddress refuses a header for a client that does not come over TCP.
+var errNoClientAddress = errors.New("the PROXY header names no TCP client")
 
 // proxies are the networks of the proxies in front of us.
 type proxies []netip.Prefix
@@ -30,8 +29,10 @@ func (p proxies) contains(a netip.Addr) bool {
 }
 
 // open reads the PROXY header (versions 1 and 2) of a connection from a proxy, where it is required, and gives the
-// connection the client's address. A header from anybody else is left where it is, as the wrong command it is. A
-// version 2 LOCAL connection is the proxy's own, a health check, and keeps the proxy's address.
+// connection the client's address. A header from anybody else is left where it is, as the wrong command it is.
+//
+// A connection without a client, LOCAL in version 2 and UNKNOWN in version 1, is a health check. It is greeted, but
+// comes from no address: with the proxy's own it might belong to a network that may send.
 func (p proxies) open(nc net.Conn) (net.Conn, error) {
 	if len(p) == 0 {
 		return nc, nil
@@ -49,10 +50,11 @@ func (p proxies) open(nc net.Conn) (net.Conn, error) {
 		_, err := c.Read(nil)
 		return nil, fmt.Errorf("smtpd: PROXY header from %s: %w", from, err)
 	}
-	if !h.Command.IsLocal() {
-		if _, ok := h.SourceAddr.(*net.TCPAddr); !ok || !h.TransportProtocol.IsStream() {
-			return nil, fmt.Errorf("smtpd: PROXY header from %s: %w", from, errNoClientAddress)
-		}
+	if h.Command.IsLocal() {
+		return nobody{proxied{c}}, nil
+	}
+	if _, ok := h.SourceAddr.(*net.TCPAddr); !ok || !h.TransportProtocol.IsStream() {
+		return nil, fmt.Errorf("smtpd: PROXY header from %s: %w", from, errNoClientAddress)
 	}
 	return proxied{c}, nil
 }
@@ -67,3 +69,9 @@ func (p proxied) CloseWrite() error {
 	}
 	return errors.ErrUnsupported
 }
+
+// nobody is a connection that comes from no address.
+type nobody struct{ proxied }
+
+// RemoteAddr is the unspecified address.
+func (nobody) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4zero} }

@@ -74,8 +74,7 @@ func (s *session) open(at candidate, timeout time.Duration, need tlsNeed) *failu
 			return nil
 		}
 		if s.conn != nil {
-			s.conn.Close()
-			s.conn = nil
+			s.close()
 		}
 		if !handshake || need.must() || skipTLS || s.neverClear() || s.ctx.Err() != nil {
 			if f.stage == mail.StageConnect && f.reply == nil && f.scope == mail.ScopeHost {

@@ -71,6 +71,8 @@ type Options struct {
 	StopGrace time.Duration
 	// Transcripts is the most octets of a dialogue kept with its outcome; 0: none is kept.
 	Transcripts int
+	// FailuresOnly keeps no dialogue of mail that was taken.
+	FailuresOnly bool
 
 	Logger *slog.Logger
 	Now    func() time.Time

@@ -43,6 +43,7 @@ type session struct {
 	madeSeven   bool
 	left        []int // deliveries not yet settled, as indices
 	lastFailure *failure
+	transcript  string // of the connection last given up
 
 	// Memory used again for each job.
 	content   content
@@ -73,18 +74,26 @@ func (d *Delivery) Session(ctx context.Context, lane mail.Lane, next func(ctx co
 	}
 }
 
-// quit ends the connection in good order.
+// quit ends the connection, if there is one, in good order.
 func (s *session) quit() {
 	if s.conn != nil {
+		s.transcript = s.conn.Transcript()
 		s.conn.Quit()
 		s.conn = nil
 	}
 }
 
+// close drops the connection.
+func (s *session) close() {
+	s.transcript = s.conn.Transcript()
+	s.conn.Close()
+	s.conn = nil
+}
+
 // take carries out one job: connections and transactions until none of its deliveries is left.
 func (s *session) take(job *mail.Job) {
 	s.job, s.picked = job, s.d.opts.Now()
-	s.connecting, s.opened, s.marked, s.made, s.lastFailure = 0, 0, false, nil, nil
+	s.connecting, s.opened, s.marked, s.made, s.lastFailure, s.transcript = 0, 0, false, nil, nil, ""
 	s.left = s.left[:0]
 	for i := range job.Deliveries {
 		s.left = append(s.left, i)

@@ -123,8 +123,7 @@ func (s *session) conclude(err error, reused bool, took time.Duration) step {
 	var e *smtpclient.Error
 	if errors.As(err, &e) && reused && (e.Stale || e.Code() == 421 && e.Stage == mail.StageMail) {
 		// It was kept longer than the peer keeps it. Nothing of this job has been said that was heard.
-		s.conn.Close()
-		s.conn = nil
+		s.close()
 		return again
 	}
 	var shared *failure
@@ -244,8 +243,10 @@ func (s *session) settleOne(i int, f *failure, took time.Duration) {
 		a.Host, a.IP = s.at.host, s.ip
 		a.TLS, a.TLSNote = s.tlsName, s.tlsNote
 	}
-	if s.conn != nil && s.d.opts.Transcripts > 0 {
-		a.Transcript = s.conn.Transcript()
+	if s.d.opts.Transcripts > 0 && (f != nil || !s.d.opts.FailuresOnly) {
+		if a.Transcript = s.transcript; s.conn != nil {
+			a.Transcript = s.conn.Transcript()
+		}
 	}
 	if f == nil {
 		o.Result, o.Action, o.Tried = s.success(), mail.ActionNone, true

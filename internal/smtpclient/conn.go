@@ -163,7 +163,7 @@ func (c *Conn) Injected() int { return c.injected }
 func (c *Conn) Peer() string { return c.who }
 
 // Transcript returns the dialogue of opening the connection and of the last transaction.
-func (c *Conn) Transcript() string { return string(c.log.buf) }
+func (c *Conn) Transcript() string { return c.log.text() }
 
 // write sends c.out, all of it within limit.
 func (c *Conn) write(stage mail.Stage, limit time.Duration) error {

@@ -61,7 +61,7 @@ func (c *Conn) sendBDAT(t *Transaction, res *Result, content []byte) error {
 	c.out = strconv.AppendInt(c.out, int64(len(t.Prefix)+len(content)), 10)
 	c.out = append(c.out, " LAST\r\n"...)
 	c.log.add("C: ", c.out)
-	c.log.note("%d octets of content", len(t.Prefix)+len(content))
+	c.noteContent(t)
 	c.out = append(append(c.out, t.Prefix...), content...)
 	if err := c.setEnding(true); err != nil {
 		return c.fail(mail.StageBody, err)
@@ -88,6 +88,12 @@ func (c *Conn) sendBDAT(t *Transaction, res *Result, content []byte) error {
 	return nil
 }
 
+func (c *Conn) noteContent(t *Transaction) {
+	if c.log.max > 0 {
+		c.log.note("%d octets of content", int64(len(t.Prefix))+t.Body.Size())
+	}
+}
+
 // data sends the content after 354.
 func (c *Conn) data(t *Transaction, res *Result) error {
 	if body := singleContent(t); body != nil {
@@ -103,9 +109,7 @@ func (c *Conn) data(t *Transaction, res *Result) error {
 	if err := c.setEnding(true); err != nil {
 		return c.fail(mail.StageBody, err)
 	}
-	if c.log.max > 0 {
-		c.log.note("%d octets of content", int64(len(t.Prefix))+t.Body.Size())
-	}
+	c.noteContent(t)
 	c.steps = c.steps[:0]
 	// A write that fails has not handed over the final dot, its last octets: there is no doubt about the message.
 	if err := c.write(mail.StageBody, smtp.DataXferTimeout); err != nil {

@@ -3,25 +3,27 @@ package smtpclient
 import (
 	"bytes"
 	"fmt"
-	"strings"
 )
 
-// transcript keeps the dialogue in words, bounded: passwords are never given to it, of content only the size. The
-// zero value with max 0 keeps nothing.
+// transcript keeps the dialogue, bounded: passwords are never given to it, of content only the size. The zero value
+// with max 0 keeps nothing.
 type transcript struct {
 	max  int
-	buf  []byte
-	mark int // where the current transaction begins; what comes before is the opening of the connection
+	buf  []byte // as it went over the wire but for the line ends: text makes it harmless
+	mark int    // where the current transaction begins; what comes before is the opening of the connection
 	full bool
 }
 
 // add appends the lines of text, each behind the prefix.
 func (t *transcript) add(prefix string, text []byte) {
-	if t.max == 0 || t.full {
-		return
-	}
-	text = bytes.TrimSuffix(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), []byte("\n"))
-	for line := range strings.SplitSeq(printable(text), "\n") {
+	for t.max > 0 && !t.full && len(text) > 0 {
+		line := text
+		if i := bytes.IndexByte(text, '\n'); i >= 0 {
+			line, text = text[:i], text[i+1:]
+		} else {
+			text = nil
+		}
+		line = bytes.TrimSuffix(line, []byte("\r"))
 		if len(t.buf)+len(prefix)+len(line)+1 > t.max {
 			t.full = true
 			t.buf = append(t.buf, "… (cut)\n"...)
@@ -38,15 +40,10 @@ func (t *transcript) note(format string, args ...any) {
 }
 
 // begin forgets the last transaction.
-func (t *transcript) begin() {
-	if t.max > 0 {
-		t.buf, t.full = t.buf[:t.mark], false
-	}
-}
+func (t *transcript) begin() { t.buf, t.full = t.buf[:t.mark], false }
 
 // opened marks the end of what belongs to every transaction of the connection. At most half the room goes to it.
-func (t *transcript) opened() {
-	if t.max > 0 {
-		t.mark = min(len(t.buf), t.max/2)
-	}
-}
+func (t *transcript) opened() { t.mark = min(len(t.buf), t.max/2) }
+
+// text returns what is kept, harmless to logs and terminals.
+func (t *transcript) text() string { return printable(t.buf) }

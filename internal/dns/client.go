@@ -48,7 +48,8 @@ type Options struct {
 	MaxNegativeTTL time.Duration
 	// FailureTTL is how long a failed look-up is kept from the servers; 5 s (RFC 9520 §3.2: 1 s to 5 min).
 	FailureTTL time.Duration
-	Logger     *slog.Logger // nil: none
+	// Logger hears of name servers that stop answering; nil: nobody does.
+	Logger *slog.Logger
 	Now        func() time.Time
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"sync"
@@ -261,7 +262,8 @@ func TestServersAreAskedInTurn(t *testing.T) {
 func TestSilentServer(t *testing.T) {
 	silent := serve(t, func(*mdns.Msg, bool) []*mdns.Msg { return nil })
 	good := serve(t, always(t, mdns.RcodeSuccess, `example.com. 300 MX 10 mx.example.com.`, `example.net. 300 MX 10 mx.example.com.`))
-	c := newTestClient(t, Options{Timeout: 50 * time.Millisecond}, silent, good)
+	var log strings.Builder
+	c := newTestClient(t, Options{Timeout: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))}, silent, good)
 	for _, name := range []string{"example.com", "example.net"} {
 		if _, err := c.MX(testContext(t), name); err != nil {
 			t.Fatal(err)
@@ -269,6 +271,9 @@ func TestSilentServer(t *testing.T) {
 	}
 	if got := silent.queries.Load(); got != 1 {
 		t.Errorf("the silent server was asked %d times, want 1: it is asked last for a while", got)
+	}
+	if n := strings.Count(log.String(), silent.addr.String()); n == 0 || strings.Count(log.String(), "\n") != 1 {
+		t.Errorf("want one line about the silent server: %s", log.String())
 	}
 
 	alone := newTestClient(t, Options{Timeout: 20 * time.Millisecond}, silent)

@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// udpSize is the datagram we say we can take: it passes every link unfragmented (RFC 9715 §3.1).
+	// udpSize is the datagram we say we can take: the least MTU of IPv6, 1280, less headers, is never fragmented
+	// (RFC 9715 §3.2 allows 1400 at most).
 	udpSize = 1232
 	// readSize is what we do take over UDP: some servers send more than was asked for.
 	readSize = 4096
@@ -87,7 +88,7 @@ func (c *Client) ask(ctx context.Context, s *server, name string, qtype uint16) 
 		switch {
 		case err != nil:
 			if !errors.Is(err, errGarbled) && ctx.Err() == nil {
-				s.avoid.Store(c.opts.Now().Add(avoidFor).UnixNano())
+				c.avoid(s, err)
 			}
 			return nil, err
 		case m.Truncated && network == "udp":
@@ -103,6 +104,14 @@ func (c *Client) ask(ctx context.Context, s *server, name string, qtype uint16) 
 		}
 	}
 	return nil, fmt.Errorf("%w: neither UDP, TCP nor plain DNS gives a whole one", errGarbled)
+}
+
+// avoid has a server asked last for a while. Only the beginning of a silence is logged, not each question in it.
+func (c *Client) avoid(s *server, err error) {
+	now := c.opts.Now()
+	if before := s.avoid.Swap(now.Add(avoidFor).UnixNano()); before == 0 {
+		c.opts.Logger.Warn("dns: name server does not answer, it is asked last for now: "+s.addr, "err", err)
+	}
 }
 
 func rcodeName(code int) string {

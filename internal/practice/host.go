@@ -3,7 +3,6 @@ package practice
 import (
 	"net"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 )
 
@@ -36,7 +35,6 @@ type host struct {
 
 	missing  bool // this system does not have the address
 	listener *net.TCPListener
-	once     sync.Once
 
 	connections, open, maxOpen, overTLS, messages atomic.Int64
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/smtp"
 )
 
@@ -26,7 +27,7 @@ func (n *Internet) accept(h *host) {
 		conn, err := h.listener.AcceptTCP()
 		if err != nil {
 			if !errors.Is(err, net.ErrClosed) && n.ctx.Err() == nil {
-				n.opts.Logger.Warn("practice: receiver cannot accept", "mx", h.name, "err", err)
+				n.opts.Logger.Warn("practice: receiver cannot accept", mail.LogMX, h.name, mail.LogErr, err)
 				select {
 				case <-time.After(100 * time.Millisecond): // out of file descriptors: others may free some
 					continue
@@ -213,6 +214,7 @@ func (s *session) wait(d time.Duration) bool {
 	defer t.Stop()
 	select {
 	case <-t.C:
+		s.deadline()
 		return true
 	case <-s.n.ctx.Done():
 		s.ended = true

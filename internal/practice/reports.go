@@ -57,11 +57,11 @@ func (n *Internet) Report(kind ReportKind, of Received) {
 	select {
 	case n.late <- report{kind: kind, of: of, due: time.Now().Add(n.opts.ReportDelay)}:
 	default:
-		n.gaveUp(kind, of, "", errTooMany)
+		n.noteReport(kind, of, "", errTooMany)
 	}
 }
 
-func (n *Internet) gaveUp(kind ReportKind, of Received, to string, err error) {
+func (n *Internet) noteReport(kind ReportKind, of Received, to string, err error) {
 	n.book.reported(Report{Kind: kind, Recipient: of.Recipient, MessageID: of.MessageID, To: to, At: n.opts.Now(), Err: err})
 }
 
@@ -105,7 +105,7 @@ func (n *Internet) sendReport(r report) {
 		}
 		err = n.send(addr, from, to, composeReport(r, to, n.opts.Now()))
 	}
-	n.gaveUp(r.kind, r.of, to, err)
+	n.noteReport(r.kind, r.of, to, err)
 }
 
 // send hands one message to a listener, as a stranger's server would.

@@ -50,7 +50,7 @@ type Options struct {
 	FailureTTL time.Duration
 	// Logger hears of name servers that stop answering; nil: nobody does.
 	Logger *slog.Logger
-	Now        func() time.Time
+	Now    func() time.Time
 }
 
 // Client is a Resolver that asks recursive name servers.

@@ -141,12 +141,9 @@ func (p *addressParser) element(group string) error {
 		p.found = append(p.found, Mailbox{Name: phrase(words), Addr: addr, Group: group})
 		return nil
 	case '@':
+		p.comment = ""
 		addr, err := p.addrSpec(words)
 		if err != nil {
-			return err
-		}
-		p.comment = ""
-		if err := p.skip(); err != nil {
 			return err
 		}
 		p.found = append(p.found, Mailbox{Name: DecodeWords(strings.TrimSpace(p.comment)), Addr: addr, Group: group})

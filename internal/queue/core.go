@@ -133,9 +133,6 @@ func (c *core) step(now time.Time, in input) []action {
 		c.now = now
 	}
 	c.out = nil
-	if c.sweep.pos == 0 {
-		c.timers.set(&c.sweep, c.now.Add(sweepEvery))
-	}
 	if in != nil {
 		in.apply(c)
 	}
@@ -148,6 +145,9 @@ func (c *core) step(now time.Time, in input) []action {
 	}
 	c.pump()
 	c.forgetIdle()
+	if c.sweep.pos == 0 && len(c.entries)+len(c.sessions)+len(c.gates) > 0 {
+		c.timers.set(&c.sweep, c.now.Add(sweepEvery))
+	}
 	return c.out
 }
 
@@ -293,4 +293,5 @@ func (sweeper) wake(c *core) {
 	for _, l := range c.sortedLanes() {
 		c.serve(l, nil)
 	}
+	c.unstarve()
 }

@@ -121,7 +121,8 @@ func (c *core) rest(k gateKey, effect egress.Effect, o *mail.Outcome) *gate {
 	}
 	g.fails++
 	g.scope = o.Scope
-	g.until = c.now.Add(egress.Backoff(effect, o.Class, g.fails, o.RetryAfter, c.rng.Float64()))
+	rest := egress.Backoff(effect, o.Class, g.fails, o.RetryAfter, c.rng.Float64())
+	g.until = c.now.Add(time.Duration(float64(rest) * c.opt.Pace))
 	c.timers.set(&g.timer, g.until)
 	c.stats.LaneRests++
 	c.keep(g)

@@ -88,6 +88,14 @@ func (in *fetched) apply(c *core) {
 // perform does the operation e.op on an entry that is in no list.
 func (c *core) perform(e *entry) {
 	op := e.op
+	if op.verb != verbCancel && !c.now.Before(e.d.ExpiresAt) {
+		if c.doubtClock {
+			c.putBack(e)
+			return
+		}
+		c.expire(e)
+		return
+	}
 	switch op.verb {
 	case verbCancel:
 		op.hit = true

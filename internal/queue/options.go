@@ -77,6 +77,8 @@ type Options struct {
 
 	// Transactional and Bulk are the retry schedules; zero: TransactionalSchedule and BulkSchedule.
 	Transactional, Bulk Schedule
+	// Pace multiplies the rests of lanes, for practice and tests, where minutes are too long; 0: 1.
+	Pace float64
 
 	FreshWindow, PageWindow, Page, MaxLoaded, MaxSessions, Pagers, Locators int
 
@@ -128,6 +130,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Alert == nil {
 		o.Alert = func(platform.Alert) {}
+	}
+	if o.Pace <= 0 {
+		o.Pace = 1
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -154,14 +154,8 @@ func (c *core) wantPage(q *queue) {
 
 // pump hands out page reads: account after account, as long as there is room in memory.
 func (c *core) pump() {
-	if len(c.pageStarved) > 0 && c.freed >= c.opt.Page {
-		for _, a := range c.pageStarved {
-			a.starved = false
-			if a.pages.n > 0 {
-				c.pageRing.push(&a.waits)
-			}
-		}
-		c.pageStarved = c.pageStarved[:0]
+	if len(c.pageStarved) > 0 && (c.freed >= c.opt.Page || len(c.entries) == 0) {
+		c.unstarve()
 	}
 	for c.pages < c.opt.Pagers*len(c.opt.Spools) && c.pageRing.n > 0 && !c.stopping && !c.starting {
 		a := c.pageRing.head.item
@@ -181,6 +175,17 @@ func (c *core) pump() {
 		}
 		c.page(q)
 	}
+}
+
+// unstarve lets accounts that found no room look again.
+func (c *core) unstarve() {
+	for _, a := range c.pageStarved {
+		a.starved = false
+		if a.pages.n > 0 {
+			c.pageRing.push(&a.waits)
+		}
+	}
+	c.pageStarved = c.pageStarved[:0]
 }
 
 // room reports whether the account may load n more deliveries: an account may hold at most as much memory as it

@@ -191,18 +191,7 @@ func (r *Ruleset) Rules() []*Rule { return slices.Clone(r.rules) }
 
 // Reply decides what one reply, or one diagnostic of a report, means.
 func (r *Ruleset) Reply(in Input) Verdict {
-	sc := r.search(&in)
-	defer r.pool.Put(sc)
-	e, class := effective(&in, sc)
-	var rule *Rule
-	r.candidates(sc, func(c *Rule) bool {
-		if c.matches(&in, e, class, sc) {
-			rule = c
-			return false
-		}
-		return true
-	})
-	v, _ := settle(&in, e, class, rule)
+	v, _ := r.decide(in)
 	return v
 }
 

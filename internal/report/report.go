@@ -1,6 +1,7 @@
 package report
 
 import (
+	"strings"
 	"time"
 
 	"github.com/postroad/postroad/internal/smtp"
@@ -35,7 +36,9 @@ const (
 // Report is one mail, read.
 type Report struct {
 	Kind Kind
-	// Dialect names the reader that understood the mail: "rfc3464", "qmail", "exim" …; "" for kind Other.
+	// Reason names the evidence that settled the kind, for people: "delivery-status", "failure words" …
+	Reason string
+	// Dialect names the reader that understood the mail: "rfc3464", "arf", "text" …; "" for kind Other.
 	Dialect      string
 	ReportingMTA string    // host name; "" if not told
 	EnvelopeID   string    // Original-Envelope-Id, xtext decoded
@@ -54,15 +57,17 @@ type Report struct {
 
 // Recipient is what a mail tells about one address.
 type Recipient struct {
-	// Address is the address the message was sent to as far as the mail tells: Original if given, else Final.
+	// Address is whom the report is about: Final, or Original where that is no mail address.
 	Address  string
 	Final    string // Final-Recipient, without its type
-	Original string // Original-Recipient, without its type, xtext decoded
+	Original string // Original-Recipient, without its type, xtext decoded; the address the message was sent to
 	Action   Action
 	Status   smtp.Enhanced // zero: none told
 	Code     int           // SMTP reply code in the diagnostic; 0: none
 	// Diagnostic is the peer's reply or the reporting system's words, one line of UTF-8.
-	Diagnostic     string
+	Diagnostic string
+	// Context is what the explanation says beside this address; "" if nothing.
+	Context        string
 	RemoteMTA      string
 	LastAttempt    time.Time
 	WillRetryUntil time.Time
@@ -84,7 +89,14 @@ type Original struct {
 type Field struct{ Name, Value string }
 
 // Get returns the first value of the embedded header's field, "" if there is none.
-func (o *Original) Get(name string) string { return "" }
+func (o *Original) Get(name string) string {
+	for _, f := range o.Header {
+		if strings.EqualFold(f.Name, name) {
+			return f.Value
+		}
+	}
+	return ""
+}
 
 // Feedback is the machine-readable part of a complaint (RFC 5965).
 type Feedback struct {
@@ -94,22 +106,48 @@ type Feedback struct {
 	MailFrom     string
 	Arrival      time.Time
 	ReportingMTA string
-	FeedbackID   string // CFBL-Feedback-ID or Feedback-ID of the embedded header
+	FeedbackID   string // CFBL-Feedback-ID or Feedback-ID of the embedded header (RFC 9477)
 	Domains      []string
-	Incidents    int // 0: not told, one
+	Incidents    int // 0: not told, which means one
 }
 
-// Limits bound what Parse reads.
+// Limits bound what Parse reads. A zero field stands for that of DefaultLimits.
 type Limits struct {
-	Bytes      int // octets of the mail; 0: DefaultLimits
-	Text       int
-	Depth      int
+	Bytes      int // octets of the mail
+	Text       int // octets of the explanation
+	Depth      int // of parts within parts
 	Parts      int
 	Recipients int
 }
 
-// DefaultLimits are the limits of a zero Limits.
+// DefaultLimits are generous for a report: a returned message of 8 MiB, a list of 1000 recipients.
 var DefaultLimits = Limits{Bytes: 8 << 20, Text: 64 << 10, Depth: 20, Parts: 200, Recipients: 1000}
 
-// Parse reads a mail.
-func Parse(raw []byte, lim Limits) *Report { return &Report{Kind: Other} }
+func (l Limits) withDefaults() Limits {
+	for _, f := range []struct{ got, def *int }{
+		{&l.Bytes, &DefaultLimits.Bytes}, {&l.Text, &DefaultLimits.Text}, {&l.Depth, &DefaultLimits.Depth},
+		{&l.Parts, &DefaultLimits.Parts}, {&l.Recipients, &DefaultLimits.Recipients},
+	} {
+		if *f.got <= 0 {
+			*f.got = *f.def
+		}
+	}
+	return l
+}
+
+// Parse reads a mail as it came, header and body.
+func Parse(raw []byte, lim Limits) *Report {
+	lim = lim.withDefaults()
+	m := collect(raw, lim)
+	r := &Report{Kind: Other, Text: m.text, Truncated: m.truncated, Original: m.original()}
+	switch {
+	case m.readFeedback(r):
+	case m.readStatus(r):
+	default:
+		m.readText(r)
+	}
+	if len(r.Recipients) > lim.Recipients {
+		r.Recipients, r.Truncated = r.Recipients[:lim.Recipients], true
+	}
+	return r
+}

@@ -74,6 +74,7 @@ type scores struct {
 	kinds      rate
 	recipients rate
 	classes    rate
+	reportHarm rate
 	autoBounce rate
 	confusion  matrix
 	kindConf   matrix
@@ -120,6 +121,7 @@ func (s *scores) print(w io.Writer, misses bool) {
 	fmt.Fprintf(w, "reports: kind           %s\n", s.kinds)
 	fmt.Fprintf(w, "reports: recipients     %s\n", s.recipients)
 	fmt.Fprintf(w, "reports: class          %s\n", s.classes)
+	fmt.Fprintf(w, "reports: harm           %s\n", s.reportHarm)
 	fmt.Fprintf(w, "auto-replies as bounces %s\n", s.autoBounce)
 	for _, t := range []struct {
 		title string

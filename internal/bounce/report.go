@@ -1,0 +1,89 @@
+package bounce
+
+import (
+	"strings"
+
+	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/report"
+	"github.com/postroad/postroad/internal/smtp"
+)
+
+// surePriority is the priority from which a rule rests on what a text says, not on a code or a vague word.
+const surePriority = 530
+
+// Report decides what a parsed report means for each of its recipients, in their order. A complaint suppresses its
+// recipient; a delayed or delivered recipient asks for nothing, and neither does one of an auto-reply or challenge.
+func (r *Ruleset) Report(rep *report.Report) []Verdict {
+	vs := make([]Verdict, len(rep.Recipients))
+	for i := range rep.Recipients {
+		rc := &rep.Recipients[i]
+		switch {
+		case rep.Kind == report.Complaint:
+			// The one class-less suppression: the recipient asked for it (bulk stream; the suppression room).
+			vs[i] = Verdict{Action: mail.ActionSuppress, Scope: mail.ScopeRecipient}
+		case rep.Kind != report.Bounce && rep.Kind != report.Delay:
+			vs[i] = Verdict{Action: mail.ActionNone}
+		case rc.Action == report.Failed:
+			vs[i] = r.failure(rep, rc, mail.Bounced)
+		case rc.Action == report.Delayed:
+			vs[i] = r.failure(rep, rc, mail.Deferred)
+			vs[i].Action = mail.ActionNone // the reporting system goes on trying
+		default:
+			vs[i] = Verdict{Action: mail.ActionNone}
+		}
+	}
+	return vs
+}
+
+// failure classifies what a report says of one recipient: by the diagnostic; if that is vague, by the words beside the
+// address; if those are too, by the whole explanation, where it speaks of this recipient alone.
+func (r *Ruleset) failure(rep *report.Report, rc *report.Recipient, result mail.Result) Verdict {
+	in := Input{Stage: mail.StageReport, Code: rc.Code, Enhanced: rc.Status, Text: rc.Diagnostic}
+	best, priority := r.decide(in)
+	texts := []string{rc.Context}
+	if len(rep.Recipients) == 1 {
+		texts = append(texts, rep.Text)
+	}
+	for _, text := range texts {
+		if priority >= surePriority {
+			break
+		}
+		if text == "" || text == in.Text {
+			continue
+		}
+		in.Text = text
+		if v, p := r.decide(in); p > priority && (p >= surePriority || priority == 0) {
+			best, priority = v, p
+		}
+	}
+	best.Result, best.RetryAfter = result, 0
+	best.Action = actionOf(best.Class, best.Scope, result)
+	return best
+}
+
+// decide is Reply, and the priority of the rule that won, 0 if none did.
+func (r *Ruleset) decide(in Input) (Verdict, int) {
+	sc := r.search(&in)
+	defer r.pool.Put(sc)
+	e, class := effective(&in, sc)
+	var rule *Rule
+	r.candidates(sc, func(c *Rule) bool {
+		if c.matches(&in, e, class, sc) {
+			rule = c
+			return false
+		}
+		return true
+	})
+	v, _ := settle(&in, e, class, rule)
+	if rule == nil {
+		return v, 0
+	}
+	return v, rule.Priority
+}
+
+// ReadReply reads one reply line of a log or table, as ParseSample does, where code and enhanced code may stand apart.
+func ReadReply(code int, enhanced, text string) Input {
+	in := Input{Code: code, Text: strings.TrimSpace(text)}
+	in.Enhanced, _, _ = smtp.ParseEnhanced(strings.TrimSpace(enhanced))
+	return in
+}

@@ -1,0 +1,184 @@
+package report
+
+import (
+	"bytes"
+	"errors"
+	"html"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/postroad/postroad/internal/message"
+)
+
+// mail is a mail taken apart: what its readers look at.
+type mail struct {
+	lim    Limits
+	header message.Header
+	// text is the explanation: every part a person is meant to read, up to where the returned message begins.
+	text string
+	// status and feedback are the bodies of the machine-readable parts, decoded.
+	status   []string
+	feedback []string
+	// returned is the header of the returned message, from an attached message, an attached header, or the text.
+	returned  message.Header
+	hasOrigin bool
+	// report is the report-type of the mail's own Content-Type, "" if it has none.
+	report    string
+	parts     int
+	truncated bool
+}
+
+// maxHeader bounds each header that is read, in octets.
+const maxHeader = 128 << 10
+
+// collect takes a mail apart.
+func collect(raw []byte, lim Limits) *mail {
+	m := &mail{lim: lim}
+	if len(raw) > lim.Bytes {
+		raw, m.truncated = raw[:lim.Bytes], true
+	}
+	var plain, rich strings.Builder
+	inside := -1 // the Index of an attached message we are in
+	depth := 0
+	opts := message.WalkOptions{MaxDepth: lim.Depth, MaxParts: lim.Parts, MaxBytes: int64(lim.Bytes), MaxHeader: maxHeader, Lenient: true, Messages: true}
+	err := message.Walk(raw, opts, func(p message.Part) error {
+		m.parts++
+		if p.Depth == 0 {
+			m.header = p.Header
+			m.report = strings.ToLower(p.Media.Params["report-type"])
+		}
+		if inside >= 0 && p.Depth > depth {
+			// Of the returned message only its own header counts: what it carries is not about our mail.
+			if p.Parent == inside && !m.hasOrigin {
+				m.returned, m.hasOrigin = p.Header, true
+			}
+			return message.SkipPart
+		}
+		inside = -1
+		switch {
+		case p.Media.Type == "message/rfc822" || p.Media.Type == "message/global":
+			if p.Depth == 0 {
+				return nil // the mail itself calls itself a message: go in
+			}
+			inside, depth = p.Index, p.Depth
+		case p.Children:
+		case p.Media.Is("message") && strings.HasSuffix(p.Media.Type, "delivery-status"):
+			m.status = append(m.status, p.Text())
+		case p.Media.Type == "message/feedback-report":
+			m.feedback = append(m.feedback, p.Text())
+		case p.Media.Type == "text/rfc822-headers" || p.Media.Type == "message/rfc822-headers" || p.Media.Type == "message/global-headers" || p.Media.Type == "text/rfc822-header":
+			if !m.hasOrigin {
+				m.takeHeader([]byte(p.Text()))
+			}
+		case p.Media.Type == "text/html":
+			appendText(&rich, htmlText(p.Text()), lim.Text)
+		case p.Media.Is("text") || p.Media.Is("multipart") || p.Media.Type == "message/disposition-notification" || !strings.Contains(p.Media.Type, "/"):
+			// A multipart whose boundary never comes is read as text: broken reports still say something.
+			appendText(&plain, p.Text(), lim.Text)
+		}
+		return nil
+	})
+	if errors.Is(err, message.ErrLimit) {
+		m.truncated = true
+	}
+	text := plain.String()
+	if strings.TrimSpace(text) == "" {
+		text = rich.String()
+	}
+	m.cutReturned(text)
+	return m
+}
+
+func appendText(b *strings.Builder, s string, max int) {
+	if room := max - b.Len(); len(s) > room {
+		// A cut may fall inside a character; what is left of it is dropped.
+		for room > 0 && room < len(s) && !utf8.RuneStart(s[room]) {
+			room--
+		}
+		s = s[:max0(room)]
+	}
+	b.WriteString(s)
+	b.WriteByte('\n')
+}
+
+func max0(n int) int { return max(n, 0) }
+
+// takeHeader keeps a header found in the mail as that of the returned message, if it looks like one.
+func (m *mail) takeHeader(b []byte) {
+	b = bytes.TrimLeft(b, "\r\n \t")
+	h, _ := message.ReadHeaderLenient(b, maxHeader)
+	if len(h.Fields()) > 0 {
+		m.returned, m.hasOrigin = h, true
+	}
+}
+
+// cutReturned keeps as text what stands before the returned message, and reads the header of that message.
+func (m *mail) cutReturned(text string) {
+	text = strings.ReplaceAll(text, "\r\n", "\n")
+	text = strings.ReplaceAll(text, "\r", "\n")
+	end, origin := findReturned(text)
+	m.text = strings.TrimSpace(text[:end])
+	if !m.hasOrigin && origin >= 0 {
+		m.takeHeader([]byte(text[origin:]))
+	}
+}
+
+// htmlText reduces HTML to its words, one block a line.
+func htmlText(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		i := strings.IndexByte(s, '<')
+		if i < 0 {
+			b.WriteString(s)
+			break
+		}
+		b.WriteString(s[:i])
+		s = s[i+1:]
+		// An address in angle brackets that should have been escaped.
+		if end := strings.IndexByte(s, '>'); end > 0 && strings.IndexByte(s[:end], '@') > 0 && !strings.ContainsAny(s[:end], " \n\"=") {
+			b.WriteString("<" + s[:end+1])
+			s = s[end+1:]
+			continue
+		}
+		name := 0
+		for name < len(s) && (s[name] == '/' || s[name] == '!' || isAlnum(s[name])) {
+			name++
+		}
+		tag := strings.ToLower(strings.Trim(s[:name], "/"))
+		switch tag {
+		case "style", "script", "head", "title":
+			if !strings.HasPrefix(s, "/") {
+				if end := indexFold(s, "</"+tag); end >= 0 {
+					s = s[end+2+len(tag):]
+				}
+			}
+		case "br", "p", "div", "tr", "li", "h1", "h2", "h3", "h4", "hr", "table", "ul", "pre", "blockquote":
+			b.WriteByte('\n')
+		case "td", "th":
+			b.WriteByte(' ')
+		}
+		end := strings.IndexByte(s, '>')
+		if end < 0 {
+			break
+		}
+		s = s[end+1:]
+	}
+	return html.UnescapeString(b.String())
+}
+
+// indexFold finds an ASCII text in any case.
+func indexFold(s, lower string) int {
+	for i := 0; i+len(lower) <= len(s); i++ {
+		j := strings.IndexByte(s[i:], lower[0])
+		if j < 0 {
+			return -1
+		}
+		i += j
+		if i+len(lower) <= len(s) && strings.EqualFold(s[i:i+len(lower)], lower) {
+			return i
+		}
+	}
+	return -1
+}
+
+func isAlnum(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' }

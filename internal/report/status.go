@@ -1,0 +1,396 @@
+package report
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/postroad/postroad/internal/message"
+	"github.com/postroad/postroad/internal/smtp"
+)
+
+// maxDiagnostic bounds Recipient.Diagnostic and Context, in octets: more than a full reply of sixteen lines.
+const maxDiagnostic = 4 << 10
+
+// group is one block of fields of a delivery-status or feedback-report part. Names are in lower case.
+type group map[string]string
+
+func (g group) get(names ...string) string {
+	for _, n := range names {
+		if v := g[n]; v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// readGroups splits the body of a machine-readable part. Blank lines separate groups (RFC 3464 §2.1); so does, as some
+// writers leave the blank line out, a second Final-Recipient. A line that is neither field nor continuation continues
+// the field before it: diagnostics are often not folded.
+func readGroups(body string) (groups []group) {
+	var g group
+	last := ""
+	end := func() {
+		if len(g) > 0 {
+			groups = append(groups, g)
+		}
+		g, last = nil, ""
+	}
+	for line := range strings.Lines(body) {
+		line = strings.TrimRight(line, "\r\n \t")
+		if line == "" {
+			end()
+			continue
+		}
+		name, value, isField := strings.Cut(line, ":")
+		name = strings.ToLower(strings.TrimSpace(name))
+		if line[0] == ' ' || line[0] == '\t' || !isField || !isFieldName(name) {
+			if last != "" && len(g[last]) < 2*maxDiagnostic {
+				g[last] += " " + strings.TrimSpace(line)
+			}
+			continue
+		}
+		if _, again := g[name]; again {
+			if name == "final-recipient" {
+				end()
+			} else {
+				name += "#" // the first of a repeated field counts, its continuation lines must not join it
+			}
+		}
+		if g == nil {
+			g = make(group, 8)
+		}
+		g[name], last = strings.TrimSpace(value), name
+	}
+	end()
+	return groups
+}
+
+// isFieldName tells a field name from a sentence with a colon.
+func isFieldName(s string) bool {
+	if s == "" || len(s) > 50 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; !isAlnum(c) && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// readStatus reads delivery-status parts (RFC 3464, RFC 6533). It reports whether the mail is a delivery report.
+func (m *mail) readStatus(r *Report) bool {
+	bodies := m.status
+	if len(bodies) == 0 && m.autoReply() < certain {
+		// The fields sometimes stand in the text: a report whose MIME structure was lost on the way, or that never had any.
+		if i := statusInText(m.text); i >= 0 {
+			bodies = []string{m.text[i:]}
+		}
+	}
+	for _, body := range bodies {
+		for _, g := range readGroups(body) {
+			m.statusGroup(g, r)
+		}
+	}
+	if len(r.Recipients) == 0 {
+		return false
+	}
+	r.Dialect, r.Reason = "rfc3464", "delivery-status"
+	context := m.contexts()
+	for i := range r.Recipients {
+		rc := &r.Recipients[i]
+		rc.Context = context[strings.ToLower(rc.Address)]
+		if rc.Context == "" && rc.Original != "" {
+			rc.Context = context[strings.ToLower(rc.Original)]
+		}
+	}
+	r.Kind = kindOf(r.Recipients)
+	return true
+}
+
+// statusInText finds the first of the fields of a delivery status in a text; -1 if there are none.
+func statusInText(text string) int {
+	final := indexLineFold(text, "final-recipient:")
+	if final < 0 || indexLineFold(text, "action:") < 0 && indexLineFold(text, "status:") < 0 && indexLineFold(text, "diagnostic-code:") < 0 {
+		return -1
+	}
+	start := final
+	for _, name := range []string{"reporting-mta:", "original-recipient:", "original-envelope-id:", "action:"} {
+		if i := indexLineFold(text, name); i >= 0 {
+			start = min(start, i)
+		}
+	}
+	return start
+}
+
+// indexLineFold finds a line that begins with an ASCII text, in any case.
+func indexLineFold(text, lower string) int {
+	for from := 0; ; {
+		i := indexFold(text[from:], lower)
+		if i < 0 {
+			return -1
+		}
+		i += from
+		at := i
+		for at > 0 && (text[at-1] == ' ' || text[at-1] == '\t') {
+			at--
+		}
+		if at == 0 || text[at-1] == '\n' {
+			return i
+		}
+		from = i + len(lower)
+	}
+}
+
+func (m *mail) statusGroup(g group, r *Report) {
+	if v := g.get("reporting-mta", "x-reporting-mta"); v != "" && r.ReportingMTA == "" {
+		_, r.ReportingMTA = typed(v)
+	}
+	if v := g["original-envelope-id"]; v != "" && r.EnvelopeID == "" {
+		r.EnvelopeID = xtext(v)
+	}
+	if v := g["arrival-date"]; v != "" && r.Arrival.IsZero() {
+		r.Arrival = parseDate(v)
+	}
+	final, original, actual := g["final-recipient"], g["original-recipient"], g["x-actual-recipient"]
+	if final == "" && original == "" && actual == "" {
+		return
+	}
+	if final == "" && original == "" {
+		final = actual
+	}
+	rc := Recipient{
+		Final:          recipientAddress(final),
+		Original:       recipientAddress(original),
+		Action:         readAction(g["action"]),
+		LastAttempt:    parseDate(g["last-attempt-date"]),
+		WillRetryUntil: parseDate(g["will-retry-until"]),
+	}
+	_, rc.RemoteMTA = typed(g["remote-mta"])
+	kind, diagnostic := typed(g.get("diagnostic-code", "x-diagnostic-code", "diagnostic", "x-supplementary-info", "reason"))
+	if kind != "" && !strings.Contains(kind, "smtp") && diagnostic == "" {
+		diagnostic = kind
+	}
+	rc.setDiagnostic(diagnostic)
+	if e, _, ok := smtp.ParseEnhanced(firstWord(g["status"])); ok {
+		rc.setStatus(e)
+	}
+	if extra := g["x-supplementary-info"]; extra != "" && !strings.Contains(rc.Diagnostic, extra) {
+		rc.Diagnostic = clip(strings.TrimSpace(rc.Diagnostic+" "+oneLine(extra)), maxDiagnostic)
+	}
+	if rc.Action == "" {
+		switch {
+		case rc.Status[0] == 4:
+			rc.Action = Delayed
+		case rc.Status[0] == 2:
+			rc.Action = ActionDelivered
+		default:
+			rc.Action = Failed
+		}
+	}
+	if rc.Address = rc.Final; !looksLikeAddress(rc.Address) {
+		if looksLikeAddress(rc.Original) {
+			rc.Address = rc.Original
+		} else if a := recipientAddress(actual); looksLikeAddress(a) {
+			rc.Address = a
+		} else if a := m.addressNear(); a != "" {
+			rc.Address = a
+		}
+	}
+	if rc.Address == "" {
+		return
+	}
+	r.add(rc, m.lim.Recipients)
+}
+
+// add keeps a recipient unless the report has told of it already.
+func (r *Report) add(rc Recipient, max int) {
+	if len(r.Recipients) > max {
+		return
+	}
+	for i := range r.Recipients {
+		if strings.EqualFold(r.Recipients[i].Address, rc.Address) {
+			if r.Recipients[i].Diagnostic == "" {
+				r.Recipients[i].setDiagnostic(rc.Diagnostic)
+			}
+			return
+		}
+	}
+	r.Recipients = append(r.Recipients, rc)
+}
+
+// setDiagnostic keeps a diagnostic and the codes in it.
+func (rc *Recipient) setDiagnostic(s string) {
+	rc.Diagnostic = clip(oneLine(s), maxDiagnostic)
+	code, enhanced := codesIn(rc.Diagnostic)
+	if rc.Code == 0 {
+		rc.Code = code
+	}
+	if !enhanced.IsZero() {
+		rc.setStatus(enhanced)
+	}
+}
+
+// setStatus keeps an enhanced code, unless a more telling one is there already.
+func (rc *Recipient) setStatus(e smtp.Enhanced) {
+	if rc.Status.IsZero() || rc.Status[1] == 0 && rc.Status[2] == 0 {
+		rc.Status = e
+	}
+}
+
+// codesIn finds the first reply code and the first enhanced code in a text.
+func codesIn(s string) (code int, e smtp.Enhanced) {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c < '2' || c > '5' || i > 0 && (isAlnum(s[i-1]) || s[i-1] == '.' || s[i-1] == '-' || s[i-1] == '_' || s[i-1] == ':' && i > 1 && isAlnum(s[i-2]) && isDigit(s[i-2])) {
+			continue
+		}
+		if e.IsZero() && i+4 < len(s) && s[i+1] == '.' {
+			end := i
+			for end < len(s) && (isDigit(s[end]) || s[end] == '.') {
+				end++
+			}
+			if got, rest, ok := smtp.ParseEnhanced(strings.TrimRight(s[i:end], ".")); ok && rest == "" && c != '3' {
+				e = got
+			}
+			i = end
+			continue
+		}
+		if code == 0 && c >= '4' && i+2 < len(s) && isDigit(s[i+1]) && isDigit(s[i+2]) && s[i+1] <= '9' &&
+			(i+3 == len(s) || s[i+3] == ' ' || s[i+3] == '-' || s[i+3] == ':' || s[i+3] == ';' || s[i+3] == ',' || s[i+3] == '#' || s[i+3] == '"' || s[i+3] == ')' || s[i+3] == ']' || s[i+3] == '_' || s[i+3] == '\t') {
+			code, _ = strconv.Atoi(s[i : i+3])
+			if code > 599 || s[i+1] > '7' {
+				code = 0
+			}
+		}
+	}
+	return code, e
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+func readAction(s string) Action {
+	switch word := strings.ToLower(firstWord(s)); {
+	case strings.HasPrefix(word, "fail"):
+		return Failed
+	case strings.HasPrefix(word, "delay"), strings.HasPrefix(word, "defer"):
+		return Delayed
+	case strings.HasPrefix(word, "deliver"):
+		return ActionDelivered
+	case strings.HasPrefix(word, "relay"):
+		return Relayed
+	case strings.HasPrefix(word, "expand"):
+		return Expanded
+	}
+	return ""
+}
+
+func firstWord(s string) string {
+	s = strings.TrimSpace(s)
+	if i := strings.IndexAny(s, " \t(;,"); i >= 0 {
+		s = s[:i]
+	}
+	return s
+}
+
+// typed splits "rfc822; user@example.com" into type and value.
+func typed(s string) (kind, value string) {
+	k, v, ok := strings.Cut(s, ";")
+	k = strings.TrimSpace(k)
+	if !ok || strings.ContainsAny(k, " @<:") {
+		return "", strings.TrimSpace(s)
+	}
+	return strings.ToLower(k), strings.TrimSpace(v)
+}
+
+// recipientAddress reads a typed address. "" if there is none.
+func recipientAddress(s string) string {
+	kind, value := typed(s)
+	value = strings.TrimSpace(value)
+	if kind == "utf-8" {
+		value = unitext(value)
+	}
+	if i := strings.LastIndexByte(value, '<'); i >= 0 {
+		if inner, _, ok := strings.Cut(value[i+1:], ">"); ok && inner != "" {
+			value = inner
+		}
+	}
+	if a, ok := firstAddressIn(value); ok {
+		value = a
+	}
+	value = xtext(strings.Trim(value, "<>\"' \t"))
+	return oneLine(message.DecodeWords(value))
+}
+
+// unitext decodes \x{41} of RFC 6533 §3.
+func unitext(s string) string {
+	var b strings.Builder
+	for {
+		i := strings.Index(s, `\x{`)
+		if i < 0 {
+			break
+		}
+		end := strings.IndexByte(s[i:], '}')
+		n, err := strconv.ParseUint(s[i+3:max(i+3, i+end)], 16, 32)
+		if end < 0 || err != nil || n > 0x10ffff {
+			b.WriteString(s[:i+3])
+			s = s[i+3:]
+			continue
+		}
+		b.WriteString(s[:i])
+		b.WriteRune(rune(n))
+		s = s[i+end+1:]
+	}
+	return b.String() + s
+}
+
+// xtext decodes +41 of RFC 3461 §4; a plus that is followed by no two upper-case hex digits stays, since most writers
+// put addresses here as they are.
+func xtext(s string) string {
+	if strings.IndexByte(s, '+') < 0 {
+		return s
+	}
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '+' && i+2 < len(s) {
+			hi, lo := strings.IndexByte(hex, s[i+1]), strings.IndexByte(hex, s[i+2])
+			// What needs no encoding was not encoded: "user+22@" is a tag.
+			if c := byte(hi<<4 | lo); hi >= 0 && lo >= 0 && (c == '+' || c == '=' || c <= ' ' || c >= 0x7f) && c != 0 {
+				b.WriteByte(c)
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return strings.ToValidUTF8(b.String(), "\uFFFD")
+}
+
+// kindOf is the table of kinds for a mail with actions: a failure outweighs a delay, a delay a success. A report of
+// several recipients keeps each one's own action.
+func kindOf(rs []Recipient) Kind {
+	kind := Delivered
+	for _, rc := range rs {
+		switch rc.Action {
+		case Failed:
+			return Bounce
+		case Delayed:
+			kind = Delay
+		}
+	}
+	return kind
+}
+
+// oneLine makes a text one line of valid UTF-8 with single spaces.
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "\uFFFD"), func(r rune) bool { return r <= ' ' || r == 0x7f || r == 0xa0 }), " ")
+}
+
+// clip cuts s to at most n octets without splitting a character.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "")
+}

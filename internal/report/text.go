@@ -1,0 +1,454 @@
+package report
+
+import (
+	"strings"
+
+	"github.com/postroad/postroad/internal/message"
+)
+
+// mention is one place where the explanation names an address.
+type mention struct {
+	addr     string
+	line     int
+	strength int // how surely the address is a recipient
+	rest     string
+}
+
+// Strengths of a mention.
+const (
+	weak   = 1 // named somewhere
+	medium = 2 // named in a line that speaks of a failure or of a recipient
+	strong = 3 // a line of its own, or at its start
+)
+
+// readText reads a mail without a machine-readable part by its words.
+func (m *mail) readText(r *Report) {
+	if m.readNotification(r) {
+		return
+	}
+	words := m.lowered()
+	auto := m.autoReply()
+	daemon := m.fromDaemon()
+	fails, delays := countWords(words, failureWords), countWords(words, delayWords)
+	xfr := m.failedRecipients()
+	if auto >= certain && !(daemon && fails > 0) && len(xfr) == 0 {
+		m.beAutoReply(r)
+		return
+	}
+	if m.challenge(words) && len(xfr) == 0 && !(daemon && fails > 0 && m.hasCodes()) {
+		r.Kind, r.Dialect, r.Reason = Challenge, "text", "challenge words"
+		m.answerTo(r)
+		return
+	}
+	recipients := m.textRecipients(xfr)
+	evidence := m.failureEvidence(fails+delays, daemon, len(xfr) > 0, recipients)
+	if evidence < failureThreshold {
+		if auto >= likely {
+			m.beAutoReply(r)
+		}
+		return
+	}
+	r.Kind, r.Dialect, r.Reason = Bounce, "text", "failure words"
+	action := Failed
+	if delays > 0 && !containsAny(words, finalWords) {
+		r.Kind, r.Reason, action = Delay, "delay words", Delayed
+	}
+	for _, rc := range recipients {
+		rc.Action = action
+		r.add(rc, m.lim.Recipients)
+	}
+	if len(r.Recipients) == 0 && !looksLikeSpam(m) {
+		return
+	}
+}
+
+// failureThreshold is the evidence at which a mail counts as a failure.
+const failureThreshold = 3
+
+// failureEvidence weighs what speaks for a report of failure: who sent it, the words of its subject and text, and
+// whether it names an address with a code.
+func (m *mail) failureEvidence(words int, daemon, xfr bool, rs []Recipient) int {
+	n := 0
+	if xfr {
+		n += 3
+	}
+	if daemon {
+		n += 2
+	}
+	if m.nullReturnPath() {
+		n++
+	}
+	subject := m.subject()
+	if containsAny(subject, failureWords) || containsAny(subject, delayWords) {
+		n += 2
+	}
+	if words > 0 {
+		n++
+	}
+	if words > 2 {
+		n++
+	}
+	if len(rs) == 0 {
+		// Nobody is named: only a mail that says nothing else can be a failure.
+		return n - 2
+	}
+	for _, rc := range rs {
+		if rc.Code >= 400 || !rc.Status.IsZero() {
+			n++
+			break
+		}
+	}
+	if m.hasOrigin {
+		n++
+	}
+	return n
+}
+
+func looksLikeSpam(*mail) bool { return false }
+
+// lowered returns subject and explanation as the word lists are written.
+func (m *mail) lowered() string {
+	text := m.text
+	if len(text) > maxWordsText {
+		text = clip(text, maxWordsText)
+	}
+	return strings.ToLower(oneLine(m.subject() + " \n" + strings.ReplaceAll(text, "\u2019", "'")))
+}
+
+// maxWordsText bounds the text the word lists are searched in, in octets: reports say at their start what they are.
+const maxWordsText = 8 << 10
+
+func (m *mail) subject() string {
+	v, _ := m.header.Get("Subject")
+	return strings.ToLower(oneLine(strings.ReplaceAll(message.DecodeWords(v), "\u2019", "'")))
+}
+
+func (m *mail) nullReturnPath() bool {
+	v, ok := m.header.Get("Return-Path")
+	return ok && strings.TrimSpace(v) == "<>"
+}
+
+// fromDaemon reports whether the mail says it comes from a mail system.
+func (m *mail) fromDaemon() bool {
+	for _, name := range []string{"From", "Sender"} {
+		v, ok := m.header.Get(name)
+		if !ok {
+			continue
+		}
+		lower := strings.ToLower(message.DecodeWords(v))
+		if strings.TrimSpace(lower) == "<>" || strings.Contains(lower, "mailer-daemon") || strings.Contains(lower, "mail delivery") || strings.Contains(lower, "delivery subsystem") || strings.Contains(lower, "postmaster") || strings.Contains(lower, "mail deliver system") || strings.Contains(lower, "system administrator") || strings.Contains(lower, "mail administrator") || strings.Contains(lower, "mail service") {
+			return true
+		}
+		if a := firstAddress(v); a != "" && daemonLocal(a) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *mail) hasCodes() bool {
+	code, e := codesIn(clip(m.text, maxDiagnostic))
+	return code != 0 || !e.IsZero()
+}
+
+// failedRecipients reads X-Failed-Recipients, which Exim and Google write.
+func (m *mail) failedRecipients() (all []string) {
+	for _, v := range m.header.Values("X-Failed-Recipients") {
+		for _, f := range addressesIn(v) {
+			all = append(all, f.addr)
+		}
+	}
+	return all
+}
+
+func countWords(text string, words []string) (n int) {
+	for _, w := range words {
+		if strings.Contains(text, w) {
+			n++
+		}
+	}
+	return n
+}
+
+func containsAny(text string, words []string) bool {
+	for _, w := range words {
+		if strings.Contains(text, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// textRecipients finds the recipients an explanation speaks of. Those of X-Failed-Recipients, if given, are all.
+func (m *mail) textRecipients(xfr []string) (rs []Recipient) {
+	mentions, lines := m.mentions()
+	keep := map[string]int{} // best strength of an address
+	var order []string
+	for _, n := range mentions {
+		key := strings.ToLower(n.addr)
+		if _, known := keep[key]; !known {
+			order = append(order, n.addr)
+		}
+		keep[key] = max(keep[key], n.strength)
+	}
+	var chosen []string
+	switch {
+	case len(xfr) > 0:
+		chosen = xfr
+	default:
+		for _, level := range []int{medium, weak} {
+			for _, a := range order {
+				if keep[strings.ToLower(a)] >= level {
+					chosen = append(chosen, a)
+				}
+			}
+			if len(chosen) > 0 {
+				if level == weak && len(chosen) > 1 {
+					chosen = nil // which of them is meant nobody can tell
+				}
+				break
+			}
+		}
+	}
+	seen := map[string]bool{}
+	for _, a := range chosen {
+		key := strings.ToLower(a)
+		if seen[key] || len(rs) > m.lim.Recipients {
+			continue
+		}
+		seen[key] = true
+		rc := Recipient{Address: a, Final: a}
+		diagnostic, context := m.words(a, mentions, lines)
+		rc.setDiagnostic(diagnostic)
+		rc.Context = context
+		rs = append(rs, rc)
+	}
+	return rs
+}
+
+// contexts returns, per address in lower case, what the explanation says beside it.
+func (m *mail) contexts() map[string]string {
+	mentions, lines := m.mentions()
+	out := make(map[string]string)
+	for _, n := range mentions {
+		key := strings.ToLower(n.addr)
+		if _, done := out[key]; !done && len(out) < m.lim.Recipients {
+			diagnostic, _ := m.words(n.addr, mentions, lines)
+			out[key] = clip(oneLine(diagnostic), maxDiagnostic)
+		}
+	}
+	return out
+}
+
+// words collects what the explanation says of an address: first the words beside it that hold a code, then the others,
+// and as context all that follows up to the next address.
+func (m *mail) words(addr string, mentions []mention, lines []string) (diagnostic, context string) {
+	var coded, plain []string
+	for i, n := range mentions {
+		if !strings.EqualFold(n.addr, addr) {
+			continue
+		}
+		next := len(lines)
+		for _, later := range mentions[i+1:] {
+			if later.line > n.line && !strings.EqualFold(later.addr, addr) && later.strength == strong {
+				next = later.line
+				break
+			}
+		}
+		s := snippet(n, lines, next)
+		if code, e := codesIn(s); code >= 400 || !e.IsZero() {
+			coded = append(coded, s)
+		} else if s != "" {
+			plain = append(plain, s)
+		}
+		if context == "" && n.strength >= medium {
+			context = clip(oneLine(strings.Join(lines[n.line:next], " ")), maxDiagnostic)
+		}
+	}
+	parts := append(coded, plain...)
+	if len(parts) > 3 {
+		parts = parts[:3]
+	}
+	return strings.Join(parts, " "), context
+}
+
+// maxSnippetLines bounds how many lines after an address are taken for its diagnostic.
+const maxSnippetLines = 14
+
+// snippet returns the words that belong to a mention: the rest of its line and the lines after it, up to a blank line;
+// the next paragraph too if there is nothing before it, or what there is only announces it.
+func snippet(n mention, lines []string, next int) string {
+	var b strings.Builder
+	b.WriteString(n.rest)
+	blank := false
+	for i := n.line + 1; i < next && i <= n.line+maxSnippetLines; i++ {
+		t := strings.TrimSpace(lines[i])
+		if t == "" {
+			blank = true
+			continue
+		}
+		if blank {
+			so := strings.TrimSpace(b.String())
+			if so != "" && !strings.HasSuffix(so, ":") || isRule(t) && so != "" {
+				break
+			}
+			blank = false
+		}
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(t)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// isRule reports a line that only separates.
+func isRule(t string) bool {
+	return strings.Trim(t, "-=_*#~. \t") == "" || strings.HasPrefix(t, "-----")
+}
+
+// recipientLabels stand before the address of a recipient, notLabels before one that is none. Lower case.
+var (
+	recipientLabels = []string{"recipient", "rcpt", "error-for", "failed", "undeliverable", "not delivered", "addressed to", "delivering your mail to", "deliver message to", "deliver to", "delivery to", "message to", "mail to", "sent to", "user", "mailbox", "account", "address", "destinat", "empfänger", "získa", "宛先", "收件人", "odbiorca", "получател", "адрес"}
+	notLabels       = []string{"from:", "from <", "mail from", "sender", "reply-to", "message-id", "in-reply-to", "return-path", "received", "envelope-from", "helo", "ehlo", "references", "contact", "postmaster", "originator", "absender", "expéditeur", "remitente", "mittente", "remetente", "отправител", "差出人", "发件人", "report to", "questions", "help", "support", "assistance", "abuse", "forward", "e-mail us", "hello ", "dear ", "hi ", "hallo ", "bonjour ", "write to", "x-", "id:", "cc:", "bcc:", "please email", "send mail to", "send an", "send email", "unsubscribe"}
+)
+
+// mentions finds every address the explanation names, and how.
+func (m *mail) mentions() (all []mention, lines []string) {
+	lines = strings.Split(m.text, "\n")
+	own := m.ownAddresses()
+	before := "" // the last line with words in it
+	for i, line := range lines {
+		if strings.IndexByte(line, '@') < 0 {
+			if t := strings.TrimSpace(line); t != "" && !isRule(t) {
+				before = strings.ToLower(t)
+			}
+			continue
+		}
+		for _, f := range addressesIn(line) {
+			n := mention{addr: f.addr, line: i, strength: m.strength(line, f, before, own)}
+			if n.strength == 0 {
+				continue
+			}
+			if n.strength == strong {
+				n.rest = strings.TrimLeft(line[f.end:], ">:;,]\"') \t")
+				if lead := strings.TrimSpace(line[:f.start]); hasDigits(lead) {
+					n.rest = strings.TrimSpace(line)
+				}
+			} else {
+				n.rest = strings.TrimSpace(line)
+			}
+			all = append(all, n)
+			if len(all) > 4*m.lim.Recipients {
+				return all, lines
+			}
+		}
+		before = strings.ToLower(strings.TrimSpace(line))
+	}
+	return all, lines
+}
+
+func hasDigits(s string) bool { return strings.ContainsAny(s, "0123456789") }
+
+// ownAddresses are those of the mail itself: who reports, and to whom.
+func (m *mail) ownAddresses() map[string]bool {
+	own := make(map[string]bool)
+	for _, name := range []string{"From", "To", "Sender", "Reply-To", "Return-Path", "Delivered-To", "X-Original-To"} {
+		v, ok := m.header.Get(name)
+		if !ok {
+			continue
+		}
+		for _, f := range addressesIn(v) {
+			own[strings.ToLower(f.addr)] = true
+		}
+	}
+	return own
+}
+
+// strength judges one address by the words around it; 0: surely no recipient.
+func (m *mail) strength(line string, f found, before string, own map[string]bool) int {
+	lead := strings.ToLower(line[:f.start])
+	bare := strings.Trim(lead, " \t<>\"'([*-•|=:#+")
+	if daemonLocal(f.addr) && !strings.Contains(lead, "recipient") && !strings.Contains(lead, "rcpt") {
+		return 0
+	}
+	if strings.HasPrefix(f.addr, "*") {
+		return 0
+	}
+	for _, w := range notLabels {
+		if strings.Contains(lead, w) && !(w == "from:" && strings.Contains(lead, "rcpt")) {
+			// "<sender> to <recipient>" and the like: what stands nearest counts.
+			at := strings.LastIndex(lead, w)
+			if near := lead[at:]; !strings.Contains(near, "rcpt") && !strings.Contains(near, "recipient") && !strings.Contains(near, " to ") && !strings.Contains(near, "to:") {
+				return 0
+			}
+		}
+	}
+	isOwn := own[strings.ToLower(f.addr)]
+	tail := strings.ToLower(strings.TrimSpace(line[f.end:]))
+	switch {
+	case bare == "" || strings.HasSuffix(bare, "smtp") && len(bare) < 40 || strings.HasPrefix(bare, "c=") || isCodeWord(bare):
+		if isOwn && !strings.HasPrefix(tail, ":") && tail != "" {
+			return weak
+		}
+		if isOwn {
+			return medium
+		}
+		return strong
+	case strings.Contains(lead, "expanded from") || strings.Contains(lead, "generated from") || strings.Contains(lead, "original address"):
+		return medium
+	case isOwn:
+		return 0
+	}
+	for _, w := range recipientLabels {
+		if strings.Contains(lead, w) {
+			return medium
+		}
+	}
+	if code, e := codesIn(line); code >= 400 || !e.IsZero() {
+		return medium
+	}
+	lower := strings.ToLower(line)
+	if containsAny(lower, failureWords) || containsAny(before, failureWords) {
+		return medium
+	}
+	return weak
+}
+
+// isCodeWord reports a reply code with its punctuation and nothing else: "550", "<<< 550 5.1.1".
+func isCodeWord(s string) bool {
+	digits := 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case isDigit(c):
+			digits++
+		case strings.IndexByte(" .-<>:(#", c) < 0:
+			return false
+		}
+	}
+	return digits >= 3
+}
+
+// addressNear finds the address a delivery status left out or crippled: the one the explanation surely names.
+func (m *mail) addressNear() string {
+	if xfr := m.failedRecipients(); len(xfr) == 1 {
+		return xfr[0]
+	}
+	mentions, _ := m.mentions()
+	for _, level := range []int{strong, medium} {
+		only := ""
+		for _, n := range mentions {
+			if n.strength < level || strings.EqualFold(n.addr, only) {
+				continue
+			}
+			if only != "" {
+				return ""
+			}
+			only = n.addr
+		}
+		if only != "" {
+			return only
+		}
+	}
+	return ""
+}

@@ -424,8 +424,8 @@ func isDotAtom(s string) bool {
 }
 
 // ParseAddressesLenient reads what it can of an address list of mail that came from the world: as ParseAddresses if
-// that succeeds, else every text in angle brackets, else every word with an @. An Addr may then lack a domain, as
-// MAILER-DAEMON does.
+// that succeeds, else every text in angle brackets, else every word with an @, else the value if it is a single word. An
+// Addr may then lack a domain, as MAILER-DAEMON does.
 func ParseAddressesLenient(value string) (found []Mailbox) {
 	value = Unfold(value)
 	if found, err := ParseAddresses(value); err == nil {
@@ -449,6 +449,9 @@ func ParseAddressesLenient(value string) (found []Mailbox) {
 		if at := strings.IndexByte(w, '@'); at > 0 && at < len(w)-1 && len(found) < MaxAddresses {
 			found = append(found, Mailbox{Addr: oneLine(w)})
 		}
+	}
+	if found == nil && isDotAtom(value) {
+		found = append(found, Mailbox{Addr: oneLine(value)})
 	}
 	return found
 }

@@ -115,7 +115,8 @@ func TestParseAddressesLenient(t *testing.T) {
 		{"boss@bank.example <a@example.com>", []Mailbox{{Name: "boss@bank.example", Addr: "a@example.com"}}},
 		{"a@example.com; b@example.com", []Mailbox{{Addr: "a@example.com"}, {Addr: "b@example.com"}}},
 		{"<>", nil},
-		{"nobody", nil},
+		{"MAILER-DAEMON", []Mailbox{{Addr: "MAILER-DAEMON"}}},
+		{"no body", nil},
 	} {
 		if diff := cmp.Diff(tt.want, ParseAddressesLenient(tt.in)); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", tt.in, diff)

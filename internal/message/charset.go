@@ -1,7 +1,9 @@
 package message
 
 import (
+	"encoding/binary"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
@@ -19,6 +21,9 @@ func DecodeCharset(name string, b []byte) (text string, ok bool) {
 	if name == "utf-8" || name == "utf8" || name == "us-ascii" || name == "ascii" {
 		return guess(b), true
 	}
+	if name == "utf-7" || name == "unicode-1-1-utf-7" {
+		return decodeUTF7(b), true
+	}
 	enc := lookupCharset(name)
 	if enc == nil {
 		return guess(b), false
@@ -28,6 +33,15 @@ func DecodeCharset(name string, b []byte) (text string, ok bool) {
 		return guess(b), false
 	}
 	return strings.ToValidUTF8(string(out), "\uFFFD"), true
+}
+
+// knownCharset reports whether DecodeCharset knows the name.
+func knownCharset(name string) bool {
+	switch name = strings.ToLower(name); name {
+	case "utf-8", "utf8", "us-ascii", "ascii", "utf-7", "unicode-1-1-utf-7":
+		return true
+	}
+	return lookupCharset(name) != nil
 }
 
 func lookupCharset(name string) encoding.Encoding {
@@ -59,4 +73,35 @@ func guess(b []byte) string {
 		return strings.ToValidUTF8(string(b), "\uFFFD")
 	}
 	return string(out)
+}
+
+// decodeUTF7 reads UTF-7 (RFC 2152), which bounces of old Exchange servers are written in: UTF-16 in base64 between
+// "+" and what is no digit.
+func decodeUTF7(b []byte) string {
+	var out []byte
+	for i := 0; i < len(b); {
+		if b[i] != '+' {
+			out = append(out, b[i])
+			i++
+			continue
+		}
+		i++
+		start := i
+		for i < len(b) && base64Value[b[i]] >= 0 {
+			i++
+		}
+		octets := appendBase64(nil, b[start:i])
+		units := make([]uint16, 0, len(octets)/2)
+		for ; len(octets) >= 2; octets = octets[2:] {
+			units = append(units, binary.BigEndian.Uint16(octets))
+		}
+		if start == i {
+			out = append(out, '+')
+		}
+		out = append(out, string(utf16.Decode(units))...)
+		if i < len(b) && b[i] == '-' {
+			i++
+		}
+	}
+	return guess(out)
 }

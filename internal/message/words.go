@@ -78,7 +78,7 @@ func cutWord(s string) (w word, n int) {
 		return word{}, 0
 	}
 	w.charset, _, _ = strings.Cut(charset, "*") // RFC 2231 §5: a language may follow
-	if lower := strings.ToLower(w.charset); lower != "utf-8" && lower != "us-ascii" && lookupCharset(lower) == nil {
+	if !knownCharset(w.charset) {
 		return word{}, 0
 	}
 	w.text = rest[2 : 2+end]

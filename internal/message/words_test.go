@@ -21,6 +21,8 @@ func TestDecodeWords(t *testing.T) {
 		{"=?euc-kr?B?x9GxuQ==?=", "한국"},
 		{"=?shift_jis?B?k/qWew==?=", "日本"},
 		{"=?cp1252?q?=80?=", "€"},
+		{"=?utf-7?q?Hi_Mom_+Jjo-!_A+ImIDkQ.?=", "Hi Mom ☺! A≢Α."}, // RFC 2152
+		{"=?unicode-1-1-utf-7?q?1_+-_1_+AGE?=", "1 + 1 a"},
 		{"=?utf-8*de?q?=C3=BC?=", "ü"},
 		// RFC 2047 §8
 		{"=?ISO-8859-1?Q?a?= b", "a b"},

@@ -40,8 +40,14 @@ const MaxSubject = 250
 // ContentKind says how the bytes that go out are made of what is stored.
 type ContentKind string
 
-// ContentRaw is a complete RFC 5322 message, sent as stored but for what the peer or the signature needs.
-const ContentRaw ContentKind = "raw"
+// The content kinds.
+const (
+	// ContentRaw is a complete RFC 5322 message, sent as stored but for what the peer or the signature needs.
+	ContentRaw ContentKind = "raw"
+	// ContentPrivate is a message whose header has no To: each delivery gets one with its own recipient, named by
+	// Delivery.Data, put before the stored header when it is sent.
+	ContentPrivate ContentKind = "private"
+)
 
 // Content describes the stored bytes of a message.
 type Content struct {
@@ -78,7 +84,7 @@ type Delivery struct {
 
 	Notify Notify `json:"notify,omitempty"`
 	ORcpt  string `json:"orcpt,omitempty"` // RFC 3461 §4.2: "rfc822;address", xtext decoded
-	Data   []byte `json:"-"`               // what a template needs for this recipient; nil otherwise
+	Data   []byte `json:"-"`               // what its content kind needs for this recipient: the display name; nil: nothing
 
 	// Due is the time of its one schedule key: when it may be tried next; its deadline while held; while in flight
 	// the time of the next attempt.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/postroad/postroad/internal/compose"
 	"github.com/postroad/postroad/internal/dkim"
 	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/message"
@@ -20,7 +21,7 @@ const maxLine = smtp.MaxTextLine - 2
 // intake is a message as it came: its header and the beginning of its body in memory, the rest still to be read.
 type intake struct {
 	buf    *bytes.Buffer // from buffers
-	header []byte        // of buf, with its last CRLF, without the empty line
+	header []byte        // of buf: with the empty line after it
 	start  []byte        // of buf: the body as far as it was read
 	rest   io.Reader     // nil: start is the whole body
 	size   int64         // read so far
@@ -63,7 +64,7 @@ func (s *Service) take(ctx context.Context, content io.Reader) (*intake, error) 
 			if end < 0 {
 				end = len(b)
 			}
-			in.header, in.start = b[:end], bytes.TrimPrefix(b[end:], crlf)
+			in.header, in.start = b[:end], b[end:]
 			if !whole {
 				in.rest = content
 			}
@@ -76,32 +77,37 @@ func (s *Service) take(ctx context.Context, content io.Reader) (*intake, error) 
 	}
 }
 
-var crlf = []byte("\r\n")
-
 // stored is content in the form it is kept.
 type stored struct {
-	body     []byte // nil: in a file of its own
-	external bool
-	size     int64
-	offset   int64 // where the body begins
-	hash     [32]byte
-	facts    dkim.BodyFacts
+	body   []byte               // nil: in file
+	file   *spool.ContentWriter // nil: in body
+	size   int64
+	offset int64 // where the body begins
+	hash   [32]byte
+	facts  dkim.BodyFacts
+}
+
+// drop removes the file of content that was not accepted.
+func (c *stored) drop() error {
+	if c.file == nil {
+		return nil
+	}
+	return c.file.Abort()
 }
 
 // hashers are reused: a hash's state is most of what a small message would allocate.
 var hashers = sync.Pool{New: func() any { return dkim.NewBodyHasher() }}
 
-// store puts the header for keeping (complete but for the empty line) before the body, checks the body on the way, and
-// keeps small content in memory and large content in a file. On an error nothing is kept.
+// store puts the header for keeping (with its empty line) before the body, checks the body on the way, and keeps small
+// content in memory and large content in a file. On an error nothing is kept.
 func (s *Service) store(ctx context.Context, id mail.MessageID, header []byte, in *intake) (c stored, err error) {
 	h := hashers.Get().(*dkim.BodyHasher)
 	defer func() { h.Reset(); hashers.Put(h) }()
-	c.offset = int64(len(header) + len(crlf))
+	c.offset = int64(len(header))
 	_, _ = h.Write(in.start)
 	if in.rest == nil && c.offset+int64(len(in.start)) <= spool.DefaultMaxInline {
-		c.facts, c.hash = h.Facts(), h.Sum()
-		c.body = make([]byte, 0, len(header)+len(crlf)+len(in.start))
-		c.body = append(append(append(c.body, header...), crlf...), in.start...)
+		c.hash, c.facts = h.Sum(), h.Facts()
+		c.body = append(append(make([]byte, 0, len(header)+len(in.start)), header...), in.start...)
 		c.size = int64(len(c.body))
 		return c, checkBody(c.facts)
 	}
@@ -115,7 +121,7 @@ func (s *Service) store(ctx context.Context, id mail.MessageID, header []byte, i
 			err = errors.Join(err, w.Abort())
 		}
 	}()
-	for _, b := range [][]byte{header, crlf, in.start} {
+	for _, b := range [][]byte{header, in.start} {
 		if _, err := w.Write(b); err != nil {
 			return stored{}, spoolError(err)
 		}
@@ -125,7 +131,7 @@ func (s *Service) store(ctx context.Context, id mail.MessageID, header []byte, i
 			return stored{}, err
 		}
 	}
-	c.facts, c.hash, c.size, c.external = h.Facts(), h.Sum(), w.Size(), true
+	c.hash, c.facts, c.size, c.file = h.Sum(), h.Facts(), w.Size(), w
 	if err := checkBody(c.facts); err != nil {
 		return stored{}, err
 	}
@@ -133,6 +139,31 @@ func (s *Service) store(ctx context.Context, id mail.MessageID, header []byte, i
 		return stored{}, spoolError(err)
 	}
 	return c, nil
+}
+
+// shorten re-encodes content with lines longer than SMTP allows and stores it anew in place of what was stored. It
+// has to have all of it in memory; such messages are few.
+func (s *Service) shorten(ctx context.Context, id mail.MessageID, c stored) (stored, error) {
+	whole := c.body
+	if c.file != nil {
+		r, err := c.file.Open()
+		if err == nil {
+			whole, err = io.ReadAll(r)
+			err = errors.Join(err, r.Close())
+		}
+		if err = errors.Join(err, c.drop()); err != nil {
+			return stored{}, spoolError(err)
+		}
+	}
+	short, err := compose.ShortenLines(whole)
+	if err != nil {
+		return stored{}, contentError(err)
+	}
+	end := message.HeaderEnd(short)
+	if end < 0 {
+		return stored{}, refuse(BadContent, "body", "its lines are longer than %d octets and cannot be re-encoded", maxLine)
+	}
+	return s.store(ctx, id, short[:end], &intake{start: short[end:], max: int64(len(short))})
 }
 
 // copyRest streams what is left of the content through the hasher to the file.

@@ -257,3 +257,20 @@ func ipBlock(ip netip.Addr) string {
 	}
 	return ip.String()
 }
+
+// HashSecret returns the stored form of a credential's password or key.
+func HashSecret(kind platform.CredentialKind, secret string) string {
+	if kind == platform.CredentialAPI {
+		return HashKey(secret)
+	}
+	return HashPassword(secret)
+}
+
+// MatchSecret reports whether a stored form is that of the secret.
+func MatchSecret(kind platform.CredentialKind, hash, secret string) bool {
+	if kind == platform.CredentialAPI {
+		return subtle.ConstantTimeCompare([]byte(HashKey(secret)), []byte(hash)) == 1
+	}
+	ok, err := checkPassword(hash, secret)
+	return ok && err == nil
+}

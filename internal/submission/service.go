@@ -37,9 +37,9 @@ const MaxSendAhead = 30 * 24 * time.Hour
 type Options struct {
 	Spool    Spool
 	Snapshot func() *platform.Snapshot
-	// Added hands a message that is on disk to the queue. body is nil where the content was too large to keep in memory
-	// or its deliveries were staged.
-	Added func(m *mail.Message, ds []*mail.Delivery, body mail.Body)
+	// Added hands a message that is on disk to the queue. body is nil where the content was too large to keep in
+	// memory. staged names the queues in which the spool holds more deliveries of it than ds.
+	Added func(m *mail.Message, ds []*mail.Delivery, staged []mail.QueueKey, body mail.Body)
 	// Suppressed says whether an address must not be mailed; nil: nobody is suppressed.
 	Suppressed func(ctx context.Context, account string, stream mail.Stream, a mail.Address) (platform.Suppression, bool, error)
 	// TakeQuota takes up to want from the durable ledger entry key, whose sum may not pass limit; nil: quotas are kept

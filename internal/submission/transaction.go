@@ -99,11 +99,22 @@ func (s *Service) Begin(_ context.Context, p platform.Principal, c Client, from 
 	return &Transaction{s: s, p: p, client: c, from: from, env: env}, nil
 }
 
+// operator stands for the operator who sends for an account.
+var operator = &platform.Credential{Name: "operator", Kind: platform.CredentialAPI, Newlines: platform.NewlinesNormalise}
+
+// Operator is the principal of an operator who sends for an account.
+func Operator(a *platform.Account) platform.Principal {
+	return platform.Principal{Account: a, Credential: operator}
+}
+
 // current finds the principal in the newest snapshot.
 func current(snap *platform.Snapshot, p platform.Principal) (platform.Principal, error) {
 	a := snap.Account(p.Account.Name)
 	if a == p.Account {
 		return p, nil
+	}
+	if a != nil && p.Credential == operator {
+		return Operator(a), nil
 	}
 	if a != nil {
 		for i := range a.Credentials {

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fatih/color"
+)
+
+// Colours; the library leaves them out where the output is no terminal or NO_COLOR is set.
+var (
+	good   = color.New(color.FgGreen).SprintFunc()
+	bad    = color.New(color.FgRed).SprintFunc()
+	warn   = color.New(color.FgYellow).SprintFunc()
+	dim    = color.New(color.Faint).SprintFunc()
+	strong = color.New(color.Bold).SprintFunc()
+)
+
+// paint colours the word for a result or an event type.
+func paint(result string) string {
+	switch result {
+	case "delivered", "relayed":
+		return good(result)
+	case "bounced", "expired", "rejected", "complained":
+		return bad(result)
+	case "deferred", "held", "suppressed", "cancelled":
+		return warn(result)
+	}
+	return result
+}
+
+// table prints rows in columns as wide as needed; the first row is the head.
+func table(w io.Writer, rows [][]string) {
+	if len(rows) == 0 {
+		return
+	}
+	widths := make([]int, len(rows[0]))
+	for _, r := range rows {
+		for i, cell := range r {
+			widths[i] = max(widths[i], visible(cell))
+		}
+	}
+	for n, r := range rows {
+		var b strings.Builder
+		for i, cell := range r {
+			if n == 0 {
+				cell = strong(cell)
+			}
+			b.WriteString(cell)
+			if i < len(r)-1 {
+				b.WriteString(strings.Repeat(" ", widths[i]-visible(cell)+2))
+			}
+		}
+		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
+	}
+}
+
+// visible is the width of text without its colours.
+func visible(s string) int {
+	n := 0
+	for {
+		start := strings.IndexByte(s, 0x1b)
+		if start < 0 {
+			return n + utf8.RuneCountInString(s)
+		}
+		n += utf8.RuneCountInString(s[:start])
+		end := strings.IndexByte(s[start:], 'm')
+		if end < 0 {
+			return n
+		}
+		s = s[start+end+1:]
+	}
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// oneLine puts a reply on one line of at most max characters.
+func oneLine(s string, max int) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if utf8.RuneCountInString(s) > max {
+		r := []rune(s)
+		return string(r[:max-1]) + "…"
+	}
+	return s
+}
+
+// clock shows a time of today by its hour, another with its date.
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	t = t.Local()
+	if time.Since(t).Abs() < 20*time.Hour {
+		return t.Format("15:04:05")
+	}
+	return t.Format("2006-01-02 15:04")
+}
+
+// span shows a duration in its two largest units.
+func span(d time.Duration) string {
+	switch d = d.Abs(); {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
+}

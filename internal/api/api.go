@@ -1,0 +1,147 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/manage"
+	"github.com/postroad/postroad/internal/queue"
+	"github.com/postroad/postroad/internal/store"
+	"github.com/postroad/postroad/internal/submission"
+)
+
+// Live is what the spool knows of mail that is not settled yet; *spool.Spool implements it.
+type Live interface {
+	ID() mail.SpoolID
+	Message(ctx context.Context, id mail.MessageID) (*mail.Message, error)
+	Delivery(ctx context.Context, id mail.DeliveryID) (*mail.Delivery, error)
+	Deliveries(ctx context.Context, id mail.MessageID, after mail.DeliveryID, max int) ([]*mail.Delivery, error)
+	OutboxRange() (oldest, newest uint64)
+}
+
+// Limits of requests.
+const (
+	// maxEnvelope is what a JSON request may hold besides its base64 content, in octets.
+	maxEnvelope = 1 << 20
+	// readTimeout bounds the reading of one request body.
+	readTimeout = 5 * time.Minute
+)
+
+// Options are what an API needs.
+type Options struct {
+	Submission *submission.Service
+	Manager    *manage.Manager
+	Queue      *queue.Queue
+	Store      store.Store
+	Live       Live
+	// NotReady lists why mail cannot be taken in at the moment; empty: it can.
+	NotReady func() []string
+	// Metrics serves /metrics; nil: there are none.
+	Metrics http.Handler
+	// AdminSocket is told to clients on this machine, so that they find the door its owner may use.
+	AdminSocket string
+	// TrustedProxies may say in X-Forwarded-For who the client is.
+	TrustedProxies []netip.Prefix
+	Version        string
+	Now            func() time.Time
+	Logger         *slog.Logger
+}
+
+// API is the HTTP door.
+type API struct {
+	o    Options
+	mux  *http.ServeMux
+	huma huma.API
+}
+
+// New makes the door. It listens nowhere.
+func New(o Options) (*API, error) {
+	if o.Submission == nil || o.Manager == nil || o.Queue == nil || o.Store == nil || o.Live == nil {
+		return nil, errors.New("api: Submission, Manager, Queue, Store and Live are required")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.NotReady == nil {
+		o.NotReady = func() []string { return nil }
+	}
+	a := &API{o: o, mux: http.NewServeMux()}
+	cfg := huma.DefaultConfig("Postroad", o.Version)
+	cfg.Info.Description = "Hand in mail, and ask what became of it."
+	cfg.DocsPath = ""
+	cfg.SchemasPath = ""
+	cfg.CreateHooks = nil // no $schema field in answers
+	cfg.Transformers = []huma.Transformer{problemTransformer}
+	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"key": {Type: "http", Scheme: "bearer", Description: "An API key of an account: `Authorization: Bearer pr_…`."},
+	}
+	cfg.Security = []map[string][]string{{"key": {}}}
+	a.huma = humago.New(a.mux, cfg)
+	a.registerMessages()
+	a.registerRecord()
+	a.registerQueue()
+	a.registerState()
+	a.registerPlatform()
+	a.registerHealth()
+	return a, nil
+}
+
+// Handler serves clients that come over the network.
+func (a *API) Handler() http.Handler { return a.authenticate(a.negotiate(a.mux), false) }
+
+// LocalHandler serves clients of the admin socket: whoever may open it is the operator.
+func (a *API) LocalHandler() http.Handler { return a.authenticate(a.negotiate(a.mux), true) }
+
+// OpenAPI returns the contract as JSON.
+func (a *API) OpenAPI() ([]byte, error) { return json.MarshalIndent(a.huma.OpenAPI(), "", "  ") }
+
+// ListenerInfo is what /.well-known/postroad tells a client on this machine.
+type ListenerInfo struct {
+	Product     string `json:"product"`
+	Version     string `json:"version"`
+	AdminSocket string `json:"admin_socket,omitempty"`
+}
+
+func (a *API) registerHealth() {
+	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
+	a.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if why := a.o.NotReady(); len(why) > 0 {
+			writeJSON(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "reasons": why})
+			return
+		}
+		writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	})
+	if a.o.Metrics != nil {
+		a.mux.Handle("GET /metrics", a.o.Metrics)
+	}
+	a.mux.HandleFunc("GET /.well-known/postroad", func(w http.ResponseWriter, r *http.Request) {
+		info := ListenerInfo{Product: "postroad", Version: a.o.Version}
+		if ip := callerOf(r.Context()).ip; ip.IsLoopback() {
+			info.AdminSocket = a.o.AdminSocket
+		}
+		writeJSON(w, http.StatusOK, info)
+	})
+	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, Problem{Status: http.StatusNotFound, Type: typeOf("not-found"), Title: "Not found", Detail: "there is nothing at this path; /openapi.json lists what there is"})
+	})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client is gone if this fails; nobody is left to tell
+}

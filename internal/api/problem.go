@@ -1,0 +1,163 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/postroad/postroad/internal/manage"
+	"github.com/postroad/postroad/internal/queue"
+	"github.com/postroad/postroad/internal/spool"
+	"github.com/postroad/postroad/internal/store"
+	"github.com/postroad/postroad/internal/submission"
+)
+
+// Problem is an error as clients get it (RFC 9457), media type application/problem+json.
+type Problem struct {
+	Type   string         `json:"type" doc:"What kind of problem it is; stable, for programs to look at." example:"https://postroad.dev/problems/sender-not-allowed"`
+	Title  string         `json:"title" doc:"The kind in words."`
+	Status int            `json:"status" doc:"The HTTP status."`
+	Detail string         `json:"detail,omitempty" doc:"What is wrong here, and what to do."`
+	Errors []FieldProblem `json:"errors,omitempty" doc:"The fields that are wrong, each with what is wrong with it."`
+	// after is the Retry-After in seconds; 0: none.
+	after int
+}
+
+// FieldProblem says what is wrong with one field. It never repeats the field's value.
+type FieldProblem struct {
+	Field  string `json:"field" example:"to[0].email"`
+	Detail string `json:"detail"`
+}
+
+// Error implements error.
+func (p *Problem) Error() string { return p.Title + ": " + p.Detail }
+
+// GetStatus implements huma.StatusError.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// GetHeaders implements huma.HeadersError.
+func (p *Problem) GetHeaders() http.Header {
+	h := http.Header{}
+	if p.after > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.after))
+	}
+	if p.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="postroad"`)
+	}
+	return h
+}
+
+// ContentType implements huma.ContentTypeFilter.
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+// typeOf returns the type URI of a kind of problem.
+func typeOf(kind string) string { return "https://postroad.dev/problems/" + kind }
+
+func writeProblem(w http.ResponseWriter, p Problem) {
+	for k, v := range p.GetHeaders() {
+		w.Header()[k] = v
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(&p) // the client is gone if this fails
+}
+
+// kinds is how each kind of submission error is told over HTTP.
+var kinds = map[submission.Kind]struct {
+	status int
+	title  string
+	after  int
+}{
+	submission.BadRequest:        {http.StatusUnprocessableEntity, "The request is not valid", 0},
+	submission.BadAddress:        {http.StatusUnprocessableEntity, "An address is not valid", 0},
+	submission.BadContent:        {http.StatusUnprocessableEntity, "The message is not valid", 0},
+	submission.SenderNotAllowed:  {http.StatusForbidden, "The account may not write as this sender", 0},
+	submission.Forbidden:         {http.StatusForbidden, "The credential may not do this", 0},
+	submission.Paused:            {http.StatusForbidden, "The account is paused", 0},
+	submission.TooLarge:          {http.StatusRequestEntityTooLarge, "The message is too large", 0},
+	submission.TooManyRecipients: {http.StatusUnprocessableEntity, "Too many recipients", 0},
+	submission.NoRecipients:      {http.StatusUnprocessableEntity, "There is no recipient", 0},
+	submission.Quota:             {http.StatusTooManyRequests, "The account's quota is used up", 60},
+	submission.BadCredentials:    {http.StatusUnauthorized, "The API key is not valid", 0},
+	submission.Throttled:         {http.StatusTooManyRequests, "Too many failed log-ins", 60},
+	submission.InProgress:        {http.StatusConflict, "The first request with this idempotency key is still running", 1},
+	submission.KeyReused:         {http.StatusUnprocessableEntity, "The idempotency key was used with another request", 0},
+	submission.NoSpace:           {http.StatusInsufficientStorage, "There is no room for new mail", 60},
+	submission.Unavailable:       {http.StatusServiceUnavailable, "Not available at the moment", 5},
+}
+
+// problemOf translates an error of the works. Inner errors stay inside; they are for the log.
+func (a *API) problemOf(err error) *Problem {
+	var p *Problem
+	var sub *submission.Error
+	var invalid *manage.Invalid
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &sub):
+		k, ok := kinds[sub.Kind]
+		if !ok {
+			k = kinds[submission.Unavailable]
+		}
+		out := &Problem{Type: typeOf(string(sub.Kind)), Title: k.title, Status: k.status, Detail: sub.Detail, after: k.after}
+		if sub.Field != "" {
+			out.Errors = []FieldProblem{{Field: sub.Field, Detail: sub.Detail}}
+		}
+		if sub.Err != nil && k.status >= 500 {
+			a.o.Logger.Error("request failed", "event", "request_failed", "err", sub)
+		}
+		return out
+	case errors.As(err, &invalid):
+		out := &Problem{Type: typeOf("invalid-state"), Title: "The state is not valid", Status: http.StatusUnprocessableEntity, Detail: "nothing was changed"}
+		for _, x := range invalid.Problems {
+			out.Errors = append(out.Errors, FieldProblem{Field: x.Where, Detail: x.What})
+		}
+		return out
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, spool.ErrNotFound):
+		return notFound("there is no such thing, or it is not yours to see")
+	case errors.Is(err, store.ErrBadCursor), errors.Is(err, queue.ErrBadCursor):
+		return badRequest("cursor", "it is not a cursor of this list")
+	case errors.Is(err, store.ErrBadQuery):
+		return badRequest("query", strings.TrimPrefix(err.Error(), store.ErrBadQuery.Error()+": "))
+	case errors.Is(err, store.ErrConflict):
+		return &Problem{Type: typeOf("conflict"), Title: "Changed by someone else meanwhile", Status: http.StatusConflict, Detail: "read the state again and repeat the change"}
+	case errors.Is(err, queue.ErrEverything):
+		return badRequest("filter", `it has no condition; set "everything": true to mean all mail`)
+	}
+	a.o.Logger.Error("request failed", "event", "request_failed", "err", err)
+	return &Problem{Type: typeOf("unavailable"), Title: "Not available at the moment", Status: http.StatusServiceUnavailable, Detail: "the request could not be answered; try again later", after: 5}
+}
+
+func badRequest(field, detail string) *Problem {
+	return &Problem{Type: typeOf("bad-request"), Title: "The request is not valid", Status: http.StatusBadRequest, Detail: field + ": " + detail, Errors: []FieldProblem{{field, detail}}}
+}
+
+func notFound(detail string) *Problem {
+	return &Problem{Type: typeOf("not-found"), Title: "Not found", Status: http.StatusNotFound, Detail: detail}
+}
+
+func forbidden(detail string) *Problem {
+	return &Problem{Type: typeOf("forbidden"), Title: "The credential may not do this", Status: http.StatusForbidden, Detail: detail}
+}
+
+// problemTransformer turns the framework's own errors into problems of ours. Theirs repeat the value that was wrong,
+// which may be a password or somebody's mail.
+func problemTransformer(_ huma.Context, _ string, v any) (any, error) {
+	e, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	p := &Problem{Type: typeOf("bad-request"), Title: "The request is not valid", Status: e.Status, Detail: e.Detail}
+	if e.Status >= 500 {
+		p.Type, p.Title = typeOf("unavailable"), "Not available at the moment"
+	}
+	for _, d := range e.Errors {
+		field := strings.TrimPrefix(strings.TrimPrefix(d.Location, "body."), "query.")
+		p.Errors = append(p.Errors, FieldProblem{Field: field, Detail: d.Message})
+	}
+	return p, nil
+}

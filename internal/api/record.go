@@ -1,0 +1,420 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/spool"
+	"github.com/postroad/postroad/internal/store"
+)
+
+// maxWait is the longest a client may wait for new events in one request.
+const maxWait = 30 * time.Second
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// DeliveryStatus is where one delivery stands.
+type DeliveryStatus struct {
+	store.Delivery
+	ExpiresAt time.Time `json:"expires_at,omitzero" doc:"Its deadline, while it is live."`
+	Why       string    `json:"why,omitempty" doc:"What it waits for, while it is live."`
+}
+
+// MessageStatus is a message and where its deliveries stand.
+type MessageStatus struct {
+	*mail.Message
+	Deliveries []DeliveryStatus `json:"deliveries"`
+	Next       string     `json:"next,omitempty" doc:"Cursor of the next page of deliveries."`
+	AsOf       time.Time  `json:"as_of" doc:"The moment this tells of."`
+}
+
+type messageInput struct {
+	ID     string `path:"id" example:"msg_01jdkz3y5x8g0000000000000a"`
+	Cursor string `query:"cursor"`
+	Max    int    `query:"max" minimum:"1" maximum:"1000" default:"100"`
+}
+
+type messageOutput struct{ Body MessageStatus }
+
+type deliveryInput struct {
+	ID string `path:"id"`
+}
+
+type deliveryOutput struct{ Body DeliveryStatus }
+
+type timelineOutput struct {
+	Body struct {
+		Events []*mail.Event `json:"events"`
+	}
+}
+
+type eventsOutput struct {
+	Body struct {
+		Events []*mail.Event `json:"events"`
+		Next   string        `json:"next,omitempty" doc:"Cursor to go on from."`
+	}
+}
+
+type eventsInput struct {
+	Cursor  string   `query:"cursor" doc:"next of the page before; the oldest event kept when left out."`
+	Account string   `query:"account"`
+	Stream  string   `query:"stream" enum:"transactional,bulk"`
+	Types   []string `query:"type"`
+	Max     int      `query:"max" minimum:"1" maximum:"1000" default:"100"`
+	Wait    int      `query:"wait" minimum:"0" maximum:"30" doc:"Seconds to wait for an event when there is none yet."`
+	Tail    bool     `query:"tail" doc:"Begin behind the newest event: only what happens from now on."`
+}
+
+type searchInput struct {
+	Account   string    `query:"account"`
+	Stream    string    `query:"stream" enum:"transactional,bulk"`
+	Recipient string    `query:"recipient"`
+	MessageID string    `query:"message_id" doc:"The Message-ID header field."`
+	Domain    string    `query:"domain"`
+	Sender    string    `query:"sender"`
+	Subject   string    `query:"subject"`
+	Tag       string    `query:"tag"`
+	State     string    `query:"state"`
+	Class     string    `query:"class"`
+	Route     string    `query:"route"`
+	Source    string    `query:"source"`
+	From      time.Time `query:"from"`
+	To        time.Time `query:"to"`
+	Cursor    string    `query:"cursor"`
+	Max       int       `query:"max" minimum:"1" maximum:"1000" default:"100"`
+}
+
+type searchOutput struct {
+	Body struct {
+		Deliveries []*store.Delivery `json:"deliveries"`
+		Next       string            `json:"next,omitempty"`
+		SearchedTo time.Time         `json:"searched_to,omitzero" doc:"The page ends here although there may be more: everything newer has been looked at."`
+	}
+}
+
+type statsInput struct {
+	Of      string    `query:"of" enum:"account,site,route" default:"account"`
+	By      []string  `query:"by" doc:"Dimensions kept apart: account, stream, type, class, receiver, site, route, source."`
+	Step    string    `query:"step" enum:"hour,day"`
+	From    time.Time `query:"from"`
+	To      time.Time `query:"to"`
+	Account string    `query:"account"`
+}
+
+type statsOutput struct {
+	Body struct {
+		Rows []store.StatsRow `json:"rows"`
+	}
+}
+
+func (a *API) registerRecord() {
+	get := func(id, path, summary string) huma.Operation {
+		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Tags: []string{"record"}}
+	}
+	huma.Register(a.huma, get("get-message", "/v1/messages/{id}", "A message and where its deliveries stand"), a.message)
+	huma.Register(a.huma, get("get-message-events", "/v1/messages/{id}/events", "All events of a message"), a.messageEvents)
+	huma.Register(a.huma, get("search-deliveries", "/v1/messages", "Find deliveries, newest first"), a.search)
+	huma.Register(a.huma, get("get-delivery", "/v1/deliveries/{id}", "Where one delivery stands, and what it waits for"), a.delivery)
+	huma.Register(a.huma, get("get-delivery-events", "/v1/deliveries/{id}/events", "The timeline of one delivery"), a.timeline)
+	huma.Register(a.huma, get("list-events", "/v1/events", "Events in commit order, after a cursor"), a.events)
+	huma.Register(a.huma, get("get-stats", "/v1/stats", "How many events there were"), a.stats)
+}
+
+// settle waits a little until the record holds what was committed before the request came, so that a client reads its
+// own writes.
+func (a *API) settle(ctx context.Context) error {
+	_, newest := a.o.Live.OutboxRange()
+	_, err := a.o.Store.WaitFor(ctx, a.o.Live.ID(), newest)
+	return err
+}
+
+func (a *API) message(ctx context.Context, in *messageInput) (*messageOutput, error) {
+	id, err := mail.ParseMessageID(in.ID)
+	if err != nil {
+		return nil, badRequest("id", "it is no message id (msg_ and 26 characters)")
+	}
+	m, err := a.findMessage(ctx, id)
+	if err != nil {
+		return nil, a.problemOf(err)
+	}
+	var after mail.DeliveryID
+	if in.Cursor != "" {
+		if after, err = mail.ParseDeliveryID(in.Cursor); err != nil {
+			return nil, badRequest("cursor", "it is not a cursor of this list")
+		}
+	}
+	out := MessageStatus{Message: m, Deliveries: []DeliveryStatus{}, AsOf: a.o.Now().UTC()}
+	recorded, err := a.o.Store.Deliveries(ctx, id, after, in.Max)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, a.problemOf(err)
+	}
+	for _, d := range recorded {
+		x, err := a.withLive(ctx, *d)
+		if err != nil {
+			return nil, a.problemOf(err)
+		}
+		out.Deliveries = append(out.Deliveries, x)
+	}
+	if len(recorded) == 0 && after.IsZero() {
+		// The record is behind: tell what the spool knows.
+		live, err := a.o.Live.Deliveries(ctx, id, after, in.Max)
+		if err != nil {
+			return nil, a.problemOf(err)
+		}
+		for _, d := range live {
+			out.Deliveries = append(out.Deliveries, a.liveDelivery(ctx, m, d))
+		}
+	}
+	if n := len(out.Deliveries); n == in.Max {
+		out.Next = out.Deliveries[n-1].ID.String()
+	}
+	return &messageOutput{Body: out}, nil
+}
+
+// findMessage looks a message up for the caller: in the record, else in the spool.
+func (a *API) findMessage(ctx context.Context, id mail.MessageID) (*mail.Message, error) {
+	account, err := readable(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	if err := a.settle(ctx); err != nil && !errors.Is(err, store.ErrUnavailable) {
+		return nil, err
+	}
+	m, err := a.o.Store.Message(ctx, id)
+	if err != nil {
+		if live, lerr := a.o.Live.Message(ctx, id); lerr == nil {
+			m, err = live, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if account != "" && m.Account != account {
+		return nil, store.ErrNotFound
+	}
+	return m, nil
+}
+
+// withLive adds what the spool knows of a delivery the record says is live.
+func (a *API) withLive(ctx context.Context, d store.Delivery) (DeliveryStatus, error) {
+	out := DeliveryStatus{Delivery: d}
+	if d.State.Final() {
+		return out, nil
+	}
+	live, err := a.o.Live.Delivery(ctx, d.ID)
+	switch {
+	case errors.Is(err, spool.ErrNotFound):
+		return out, nil // settled a moment ago; the record will say so
+	case err != nil:
+		return out, err
+	}
+	out.overlay(live)
+	out.Why = a.why(ctx, d.ID)
+	return out, nil
+}
+
+func (a *API) liveDelivery(ctx context.Context, m *mail.Message, d *mail.Delivery) DeliveryStatus {
+	out := DeliveryStatus{Delivery: store.Delivery{
+		ID: d.ID, Message: d.Message, Account: m.Account, Stream: m.Stream, Recipient: d.Recipient.String(), Domain: d.Queue.Domain,
+		Sender: m.From.String(), HeaderFrom: m.HeaderFrom, Subject: m.Subject, Tags: m.Tags, State: store.StateQueued,
+		Created: d.CreatedAt, Updated: d.CreatedAt,
+	}}
+	out.overlay(d)
+	out.Why = a.why(ctx, d.ID)
+	return out
+}
+
+func (d *DeliveryStatus) overlay(live *mail.Delivery) {
+	d.Attempts, d.Next, d.ExpiresAt, d.Uncertain = live.Attempts, live.Due, live.ExpiresAt, d.Uncertain || live.Uncertain
+	switch {
+	case live.Held != "":
+		d.State, d.Next = store.StateHeld, time.Time{}
+	case live.Last != nil:
+		d.State, d.Class, d.Scope, d.Reply, d.Host = store.State(live.Last.Result), live.Last.Class, live.Last.Scope, live.Last.Reply, live.Last.Host
+		d.Updated = live.Last.At
+	}
+}
+
+func (a *API) why(ctx context.Context, id mail.DeliveryID) string {
+	why, err := a.o.Queue.Why(ctx, id)
+	if err != nil {
+		return "" // settled meanwhile
+	}
+	return why
+}
+
+func (a *API) messageEvents(ctx context.Context, in *messageInput) (*eventsOutput, error) {
+	id, err := mail.ParseMessageID(in.ID)
+	if err != nil {
+		return nil, badRequest("id", "it is no message id (msg_ and 26 characters)")
+	}
+	if _, err := a.findMessage(ctx, id); err != nil {
+		return nil, a.problemOf(err)
+	}
+	out := &eventsOutput{}
+	events, next, err := a.o.Store.MessageEvents(ctx, id, in.Cursor, in.Max)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, a.problemOf(err)
+	}
+	out.Body.Events, out.Body.Next = orEmpty(events), next
+	return out, nil
+}
+
+func orEmpty[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
+
+func (a *API) findDelivery(ctx context.Context, text string) (DeliveryStatus, error) {
+	id, err := mail.ParseDeliveryID(text)
+	if err != nil {
+		return DeliveryStatus{}, badRequest("id", "it is no delivery id (dlv_ and 26 characters)")
+	}
+	account, err := readable(ctx, "")
+	if err != nil {
+		return DeliveryStatus{}, err
+	}
+	if err := a.settle(ctx); err != nil && !errors.Is(err, store.ErrUnavailable) {
+		return DeliveryStatus{}, err
+	}
+	var out DeliveryStatus
+	recorded, err := a.o.Store.Delivery(ctx, id)
+	if err == nil {
+		out, err = a.withLive(ctx, *recorded)
+	} else if live, lerr := a.o.Live.Delivery(ctx, id); lerr == nil {
+		var m *mail.Message
+		if m, err = a.o.Live.Message(ctx, live.Message); err == nil {
+			out = a.liveDelivery(ctx, m, live)
+		}
+	}
+	if err != nil {
+		return DeliveryStatus{}, err
+	}
+	if account != "" && out.Account != account {
+		return DeliveryStatus{}, store.ErrNotFound
+	}
+	return out, nil
+}
+
+func (a *API) delivery(ctx context.Context, in *deliveryInput) (*deliveryOutput, error) {
+	d, err := a.findDelivery(ctx, in.ID)
+	if err != nil {
+		return nil, a.problemOf(err)
+	}
+	return &deliveryOutput{Body: d}, nil
+}
+
+func (a *API) timeline(ctx context.Context, in *deliveryInput) (*timelineOutput, error) {
+	d, err := a.findDelivery(ctx, in.ID)
+	if err != nil {
+		return nil, a.problemOf(err)
+	}
+	out := &timelineOutput{}
+	events, err := a.o.Store.Timeline(ctx, d.ID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, a.problemOf(err)
+	}
+	out.Body.Events = orEmpty(events)
+	return out, nil
+}
+
+func (a *API) events(ctx context.Context, in *eventsInput) (*eventsOutput, error) {
+	account, err := readable(ctx, in.Account)
+	if err != nil {
+		return nil, a.problemOf(err)
+	}
+	q := store.EventQuery{Account: account, Stream: mail.Stream(in.Stream), Max: in.Max}
+	for _, t := range in.Types {
+		q.Types = append(q.Types, mail.EventType(t))
+	}
+	if q.After, err = store.ParseCursor(in.Cursor); err != nil {
+		return nil, a.problemOf(err)
+	}
+	if in.Tail && in.Cursor == "" {
+		if q.After, err = a.o.Store.Tail(ctx); err != nil {
+			return nil, a.problemOf(err)
+		}
+	}
+	deadline := a.o.Now().Add(min(time.Duration(in.Wait)*time.Second, maxWait))
+	for {
+		page, err := a.o.Store.Events(ctx, q)
+		if err != nil {
+			return nil, a.problemOf(err)
+		}
+		if len(page.Events) > 0 || (!page.More && !a.o.Now().Before(deadline)) {
+			out := &eventsOutput{}
+			out.Body.Events, out.Body.Next = orEmpty(page.Events), page.Next.String()
+			return out, nil
+		}
+		q.After = page.Next
+		if !page.More {
+			// Wait for the record to move on; it answers at once when it does.
+			mark, err := a.o.Store.Watermark(ctx, a.o.Live.ID())
+			if err == nil {
+				_, err = a.o.Store.WaitFor(ctx, a.o.Live.ID(), mark+1)
+			}
+			if err != nil {
+				return nil, a.problemOf(err)
+			}
+		}
+	}
+}
+
+func (a *API) search(ctx context.Context, in *searchInput) (*searchOutput, error) {
+	account, err := readable(ctx, in.Account)
+	if err != nil {
+		return nil, a.problemOf(err)
+	}
+	if err := a.settle(ctx); err != nil {
+		return nil, a.problemOf(err)
+	}
+	page, err := a.o.Store.Search(ctx, store.SearchQuery{
+		Account: account, Stream: mail.Stream(in.Stream), Recipient: in.Recipient, RFC822ID: in.MessageID, Domain: in.Domain,
+		Sender: in.Sender, Subject: in.Subject, Tag: in.Tag, State: store.State(in.State), Class: mail.Class(in.Class),
+		Route: in.Route, Source: in.Source, From: in.From, To: in.To, Cursor: in.Cursor, Max: in.Max,
+	})
+	if err != nil {
+		return nil, a.problemOf(err)
+	}
+	out := &searchOutput{}
+	out.Body.Deliveries, out.Body.Next, out.Body.SearchedTo = orEmpty(page.Deliveries), page.Next, page.SearchedTo
+	return out, nil
+}
+
+func (a *API) stats(ctx context.Context, in *statsInput) (*statsOutput, error) {
+	account, err := readable(ctx, in.Account)
+	if err != nil {
+		return nil, a.problemOf(err)
+	}
+	q := store.StatsQuery{Of: store.Question(in.Of), From: in.From, To: in.To, Step: store.Step(in.Step)}
+	if account != "" {
+		if q.Of != store.PerAccount {
+			return nil, badRequest("of", "an account sees its own figures only: use of=account")
+		}
+		q.Where = map[store.Dimension]string{store.ByAccount: account}
+	}
+	for _, by := range in.By {
+		q.By = append(q.By, store.Dimension(by))
+	}
+	if q.To.IsZero() {
+		q.To = a.o.Now()
+	}
+	if q.From.IsZero() {
+		q.From = q.To.Add(-24 * time.Hour)
+	}
+	rows, err := a.o.Store.Stats(ctx, q)
+	if err != nil {
+		return nil, a.problemOf(err)
+	}
+	out := &statsOutput{}
+	out.Body.Rows = orEmpty(rows)
+	return out, nil
+}

@@ -1,0 +1,418 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/postroad/postroad/internal/api"
+	"github.com/postroad/postroad/internal/bounce"
+	"github.com/postroad/postroad/internal/compose"
+	"github.com/postroad/postroad/internal/config"
+	"github.com/postroad/postroad/internal/delivery"
+	"github.com/postroad/postroad/internal/dns"
+	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/manage"
+	"github.com/postroad/postroad/internal/mx"
+	"github.com/postroad/postroad/internal/platform"
+	"github.com/postroad/postroad/internal/projector"
+	"github.com/postroad/postroad/internal/queue"
+	"github.com/postroad/postroad/internal/smtpd"
+	"github.com/postroad/postroad/internal/spool"
+	"github.com/postroad/postroad/internal/store/sqlite"
+	"github.com/postroad/postroad/internal/submission"
+)
+
+// Names of what lies in the data folder.
+const (
+	SpoolDir    = "spool"
+	StoreDir    = "store"
+	EventsDir   = "events"
+	AdminSocket = "admin.sock"
+)
+
+// maxTranscript is the most octets of a dialogue kept with an attempt.
+const maxTranscript = 8 << 10
+
+// Options are what a Node needs besides its configuration.
+type Options struct {
+	Config config.Config
+	Logger *slog.Logger
+	// OnEvents is told of events once they are recorded; it must not block. May be nil.
+	OnEvents func([]*mail.Event)
+	// Pace shortens every wait of the queue's own choosing (rests of lanes); 0 means 1. For practice and tests.
+	Pace float64
+	// RecordGap goes on although the record lacks events the spool no longer has, after a restored backup.
+	RecordGap bool
+}
+
+// Node is the platform on one machine.
+type Node struct {
+	o        Options
+	cfg      config.Config
+	hostname string
+	log      *slog.Logger
+
+	store     *sqlite.Store
+	spool     *spool.Spool
+	resolver  *dns.Client
+	manager   *manage.Manager
+	queue     *queue.Queue
+	delivery  *delivery.Delivery
+	projector *projector.Projector
+	intake    *submission.Service
+	signer    *signer
+	alerts    *alerts
+	smtp      *smtpd.Server
+	api       *api.API
+	listeners []listener
+	registry  *prometheus.Registry
+}
+
+// Open makes the platform: it opens spool and store, binds all listeners, and serves nobody before Run. On an error
+// everything it opened is closed again.
+func Open(ctx context.Context, o Options) (_ *Node, err error) {
+	n := &Node{o: o, cfg: o.Config, log: o.Logger}
+	if n.log == nil {
+		n.log = slog.New(slog.DiscardHandler)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	if n.hostname, err = hostname(n.cfg.Hostname); err != nil {
+		return nil, err
+	}
+	if n.cfg.Data, err = filepath.Abs(n.cfg.Data); err != nil {
+		return nil, fmt.Errorf("node: data folder: %w", err)
+	}
+	if err := os.MkdirAll(n.cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("node: make data folder: %w", err)
+	}
+	key, err := n.masterKey()
+	if err != nil {
+		return nil, err
+	}
+	if err := n.openShelves(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.openWorks(ctx, key); err != nil {
+		return nil, err
+	}
+	if err := n.openDoors(); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// hostname is the configured name, or the system's.
+func hostname(configured string) (string, error) {
+	name := configured
+	if name == "" {
+		var err error
+		if name, err = os.Hostname(); err != nil {
+			return "", fmt.Errorf("node: the system has no host name; set hostname: %w", err)
+		}
+	}
+	name, err := mail.ParseDomain(strings.TrimSuffix(name, "."))
+	if err != nil {
+		return "", fmt.Errorf("node: host name %q cannot be used; set hostname: %w", name, err)
+	}
+	return name, nil
+}
+
+// MasterKeyFile is where the master key of a configuration lies.
+func MasterKeyFile(c config.Config) string {
+	if c.MasterKey != "" {
+		return c.MasterKey
+	}
+	return filepath.Clean(c.Data) + ".key"
+}
+
+func (n *Node) masterKey() (manage.MasterKey, error) {
+	file := MasterKeyFile(n.cfg)
+	// A data folder that was in use must not get a new key: what is sealed in it would never open again.
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(n.cfg.Data, StoreDir)); err == nil {
+			return manage.MasterKey{}, fmt.Errorf("node: %s is in use, but its master key %s is missing; put it back from the backup", n.cfg.Data, file)
+		}
+	}
+	key, made, err := manage.LoadMasterKey(file)
+	if err != nil {
+		return manage.MasterKey{}, err
+	}
+	if made {
+		n.log.Info("made a master key; keep a copy of it apart from the data folder", "event", "master_key_made", "file", file)
+	}
+	return key, nil
+}
+
+func (n *Node) openShelves(ctx context.Context) (err error) {
+	n.spool, err = spool.Open(ctx, spool.Options{
+		Dir: filepath.Join(n.cfg.Data, SpoolDir), Logger: n.log.With("component", "spool"),
+		MinFree: uint64(n.cfg.Spool.MinFree), Ballast: int64(n.cfg.Spool.Ballast), MemoryBudget: int64(n.cfg.Spool.Memory),
+	})
+	if err != nil {
+		return err
+	}
+	n.store, err = sqlite.Open(ctx, sqlite.Options{
+		Dir: filepath.Join(n.cfg.Data, StoreDir), Logger: n.log.With("component", "store"),
+		Retention: time.Duration(n.cfg.Store.RetentionDays) * 24 * time.Hour, MayGrow: n.mayGrow,
+	})
+	return err
+}
+
+// storeReserve is how much more free space the record wants than the spool, as a fraction of the spool's floor.
+const storeReserve = 2
+
+// mayGrow keeps the record from taking the space the spool needs to settle what it has.
+func (n *Node) mayGrow() error {
+	if s := n.spool.Space(); s.Free < s.Floor+s.Floor/storeReserve {
+		return fmt.Errorf("%d octets are free, the record stops at %d", s.Free, s.Floor+s.Floor/storeReserve)
+	}
+	return nil
+}
+
+func (n *Node) openWorks(ctx context.Context, key manage.MasterKey) (err error) {
+	n.alerts = newAlerts(n.store, n.log.With("component", "alerts"))
+	n.manager, err = manage.New(ctx, manage.Options{
+		Store: n.store, MasterKey: key, Hostname: n.hostname, NewSecret: submission.NewSecret,
+		HashSecret: submission.HashSecret, MatchSecret: submission.MatchSecret,
+		Changed: func(*platform.Snapshot) { n.queue.SnapshotChanged() }, Logger: n.log.With("component", "manage"),
+	})
+	if err != nil {
+		return err
+	}
+	if n.resolver, err = dns.New(dnsOptions(n.cfg.DNS, n.log.With("component", "dns"))); err != nil {
+		return err
+	}
+	own := ownAddresses(n.cfg.Delivery.AllowPrivate)
+	hosts, err := mx.New(mx.Options{Resolver: n.resolver, OwnNames: []string{n.hostname}, OwnAddrs: own})
+	if err != nil {
+		return err
+	}
+	n.signer = newSigner(n.manager, n.resolver, n.alerts)
+	if err := n.openDelivery(key, hosts, own); err != nil {
+		return err
+	}
+	if err := n.openQueue(); err != nil {
+		return err
+	}
+	n.intake, err = submission.New(submission.Options{
+		Spool: n.spool, Snapshot: n.manager.Snapshot, Added: n.added, TakeQuota: n.store.Take,
+		MaxSize: int64(n.cfg.Submission.MaxSize), MaxRecipients: n.cfg.Submission.MaxRecipients,
+		Expiry:        submission.Expiry{Transactional: expiry(n.cfg.Retry.Transactional, submission.DefaultExpiry.Transactional), Bulk: expiry(n.cfg.Retry.Bulk, submission.DefaultExpiry.Bulk)},
+		ClientAddress: n.cfg.Submission.ClientAddress, Logger: n.log.With("component", "submission"),
+	})
+	if err != nil {
+		return err
+	}
+	po := projector.Options{Outbox: n.spool, Store: n.store, Logger: n.log.With("component", "projector"), OnEvents: n.o.OnEvents, AcceptGap: n.o.RecordGap}
+	if n.cfg.Events.Files {
+		po.Files = &projector.FileOptions{Dir: filepath.Join(n.cfg.Data, EventsDir), MaxSize: int64(n.cfg.Events.MaxSize), MaxFiles: n.cfg.Events.KeepFiles}
+	}
+	n.projector, err = projector.New(po)
+	return err
+}
+
+func expiry(r config.RetrySchedule, fallback time.Duration) time.Duration {
+	if r.Expire > 0 {
+		return time.Duration(r.Expire)
+	}
+	return fallback
+}
+
+func dnsOptions(c config.DNS, log *slog.Logger) dns.Options {
+	o := dns.Options{Logger: log}
+	for _, s := range c.Servers {
+		ap, err := netip.ParseAddrPort(s)
+		if err != nil {
+			ap = netip.AddrPortFrom(netip.MustParseAddr(s), 53) // config has checked it
+		}
+		o.Servers = append(o.Servers, dns.Server{Addr: ap, Trusted: c.TrustAD})
+	}
+	return o
+}
+
+// ownAddresses are the addresses of this machine, which mail must not be delivered to.
+func ownAddresses(allowed bool) []netip.Addr {
+	if allowed {
+		return nil
+	}
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil // delivery still refuses loopback and private addresses
+	}
+	var own []netip.Addr
+	for _, a := range list {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			own = append(own, p.Addr().Unmap())
+		}
+	}
+	return own
+}
+
+func (n *Node) openDelivery(key manage.MasterKey, hosts *mx.Resolver, own []netip.Addr) (err error) {
+	returnKey := mail.ReturnPathKey(key.Derive("return path 1"))
+	returnDomain := n.cfg.ReturnPath.Domain
+	if returnDomain == "" {
+		returnDomain = n.hostname
+	}
+	transcripts := maxTranscript
+	if n.cfg.Delivery.Transcripts == "none" {
+		transcripts = 0
+	}
+	n.delivery, err = delivery.New(delivery.Options{
+		Snapshot: n.manager.Snapshot, MX: hosts, Classify: bounce.Default().Reply, Sign: n.signer.Sign,
+		ReturnPath: func(d *mail.Delivery) mail.Address { return returnKey.ReturnPath(d.ID, returnDomain) },
+		To7Bit:     compose.To7Bit, Password: n.manager.RoutePassword, Hostname: n.hostname, Port: n.cfg.Delivery.Port,
+		AllowPrivate: n.cfg.Delivery.AllowPrivate, OwnAddrs: own, StopGrace: time.Duration(n.cfg.Delivery.StopTimeout),
+		Transcripts: transcripts, Logger: n.log.With("component", "delivery"),
+	})
+	return err
+}
+
+func (n *Node) openQueue() (err error) {
+	n.queue, err = queue.New(queue.Options{
+		Spools: []queue.Spool{queue.FromSpool(n.spool)}, Snapshot: n.manager.Snapshot, Locate: n.delivery.Locate, Session: n.session,
+		Alert: n.alerts.Tell, Transactional: schedule(n.cfg.Retry.Transactional), Bulk: schedule(n.cfg.Retry.Bulk),
+		MaxSessions: n.cfg.Delivery.MaxSessions, StopGrace: time.Duration(n.cfg.Delivery.StopTimeout), Pace: n.o.Pace,
+		Logger: n.log.With("component", "queue"),
+	})
+	return err
+}
+
+// schedule turns a configured retry schedule into the queue's; the zero Schedule where none is configured.
+func schedule(r config.RetrySchedule) (s queue.Schedule) {
+	for _, d := range r.Intervals {
+		s.Steps = append(s.Steps, time.Duration(d))
+	}
+	return s
+}
+
+// session runs a delivery session; it keeps the dialogues of mail that went well out of the record unless all of them
+// are wanted.
+func (n *Node) session(ctx context.Context, lane mail.Lane, next func(context.Context) (mail.Job, bool), settle func(mail.Job, mail.Outcome)) {
+	if n.cfg.Delivery.Transcripts == "failures" {
+		inner := settle
+		settle = func(j mail.Job, o mail.Outcome) {
+			if o.Result == mail.Delivered || o.Result == mail.Relayed {
+				o.Attempt.Transcript = ""
+			}
+			inner(j, o)
+		}
+	}
+	n.delivery.Session(ctx, lane, next, settle)
+}
+
+// added tells the queue of mail that has just been accepted.
+func (n *Node) added(m *mail.Message, ds []*mail.Delivery, staged []mail.QueueKey, body mail.Body) {
+	n.queue.Add(m, ds, body)
+	due := m.AcceptedAt
+	if m.SendAt.After(due) {
+		due = m.SendAt
+	}
+	for _, key := range staged {
+		n.queue.Wake(n.spool.ID(), key, due)
+	}
+}
+
+func (n *Node) openDoors() (err error) {
+	n.registry = prometheus.NewRegistry()
+	if err := n.registerMetrics(); err != nil {
+		return err
+	}
+	n.api, err = api.New(api.Options{
+		Submission: n.intake, Manager: n.manager, Queue: n.queue, Store: n.store, Live: n.spool, NotReady: n.NotReady,
+		Metrics:     promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}),
+		AdminSocket: n.adminSocket(), TrustedProxies: n.cfg.HTTP.TrustedProxies, Version: BuildVersion(), Logger: n.log.With("component", "api"),
+	})
+	if err != nil {
+		return err
+	}
+	certs, err := smtpd.NewCertificates(smtpd.CertificateOptions{
+		CertFile: n.cfg.TLS.Certificate, KeyFile: n.cfg.TLS.Key, Hostname: n.hostname, Logger: n.log.With("component", "tls"),
+	})
+	if err != nil {
+		return err
+	}
+	sessions, err := smtpd.NewSubmission(smtpd.Serve(n.intake), n.log.With("component", "smtpd"))
+	if err != nil {
+		return err
+	}
+	metrics, err := smtpd.NewMetrics(n.registry)
+	if err != nil {
+		return err
+	}
+	c := n.cfg.Submission
+	submissionListener := smtpd.Listener{
+		Name: "submission", Addresses: c.Listen, Sessions: sessions.Session, ClearAuth: c.PlainAuthOnLoopback,
+		RequireTLS: true, MaxSize: int64(c.MaxSize), MaxRecipients: c.MaxRecipients,
+	}
+	submissions := submissionListener
+	submissions.Name, submissions.Addresses, submissions.ImplicitTLS = "submissions", c.ListenTLS, true
+	n.smtp, err = smtpd.New(smtpd.Options{
+		Hostname: n.hostname, Listeners: []smtpd.Listener{submissionListener, submissions}, Certificates: certs, Proxies: c.ProxyFrom,
+		MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxPerAddress, Metrics: metrics, Logger: n.log.With("component", "smtpd"),
+	})
+	if err != nil {
+		return err
+	}
+	return n.openHTTP(certs)
+}
+
+// NotReady lists why mail cannot be taken in at the moment.
+func (n *Node) NotReady() (why []string) {
+	select {
+	case <-n.queue.Ready():
+	default:
+		why = append(why, "starting: the spool is being read")
+	}
+	if s := n.spool.Space(); s.Low {
+		why = append(why, fmt.Sprintf("disk: %d octets are free, mail is taken in from %d", s.Free, s.Floor))
+	}
+	if err := n.spool.Err(); err != nil {
+		why = append(why, "spool: "+err.Error())
+	}
+	return why
+}
+
+// close closes what is open, in the reverse order of opening.
+func (n *Node) close() error {
+	var errs []error
+	if n.smtp != nil {
+		n.smtp.Close()
+	}
+	for _, l := range n.listeners {
+		errs = append(errs, l.close())
+	}
+	if n.resolver != nil {
+		errs = append(errs, n.resolver.Close())
+	}
+	if n.spool != nil {
+		errs = append(errs, n.spool.Close())
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// State is the platform's state as it is now.
+func (n *Node) State() platform.State { return n.manager.Snapshot().State() }
+
+// Apply changes the platform's state, as the API does.
+func (n *Node) Apply(ctx context.Context, r manage.Request) (manage.Report, error) {
+	return n.manager.Apply(ctx, r)
+}

@@ -1,0 +1,234 @@
+package submission
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/postroad/postroad/internal/compose"
+	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/platform"
+	"github.com/postroad/postroad/internal/spool"
+	"github.com/postroad/postroad/internal/tenant"
+)
+
+// draft is a message that has its envelope and is about to be accepted.
+type draft struct {
+	p          platform.Principal
+	client     Client
+	from       mail.Address
+	env        Envelope
+	recipients []recipient
+	settings   settings // of a structured request; X-Postroad fields of the message come before them
+	private    bool     // each recipient gets a copy of its own: the stored content has no To
+	idem       *spool.IdempotencyRecord
+	respond    func(*Receipt) ([]byte, error) // what an idempotency record answers with
+}
+
+// accept checks the content against the policies, stores it and commits the message.
+func (s *Service) accept(ctx context.Context, d draft, in *intake) (*Receipt, error) {
+	now := s.now()
+	snap := s.snapshot()
+	p, err := current(snap, d.p)
+	if err != nil {
+		return nil, err
+	}
+	id := mail.NewMessageID(now)
+	host := snap.Hostname
+	head, err := compose.Prepare(in.header, compose.Policy{
+		Now: now, MessageID: id.String() + "@" + host, Received: s.received(d, id, host, now),
+	})
+	if err != nil {
+		return nil, contentError(err)
+	}
+	authors := tenant.Authors{Envelope: d.from, From: []mail.Address{head.From}}
+	if !head.Sender.IsZero() {
+		authors.Sender = &head.Sender
+	}
+	who, err := tenant.Identify(snap, p.Account, authors)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	set := d.settings.merge(head.Controls)
+	set.tags = append(set.tags, p.Credential.Tags...)
+	if err := set.check(s, p.Credential.Stream, now); err != nil {
+		return nil, err
+	}
+	undo, err := s.charge(ctx, p.Account, len(d.recipients), now)
+	if err != nil {
+		return nil, err
+	}
+	receipt, err := s.commit(ctx, d, p, in, head, set, who, id, now)
+	if err != nil {
+		undo()
+	}
+	return receipt, err
+}
+
+// merge takes what the message's own control fields say, and where they say nothing what the request said.
+func (c settings) merge(m compose.Controls) settings {
+	if m.Stream != "" {
+		c.stream = m.Stream
+	}
+	if len(m.Tags) > 0 {
+		c.tags = append(append([]string(nil), c.tags...), m.Tags...)
+	}
+	if len(m.Metadata) > 0 {
+		all := make(map[string]string, len(c.metadata)+len(m.Metadata))
+		for k, v := range c.metadata {
+			all[k] = v
+		}
+		for k, v := range m.Metadata {
+			all[k] = v
+		}
+		c.metadata = all
+	}
+	if !m.SendAt.IsZero() {
+		c.sendAt = m.SendAt
+	}
+	if !m.ExpiresAt.IsZero() {
+		c.expiresAt = m.ExpiresAt
+	}
+	if m.RequireTLS != nil {
+		c.requireTLS = *m.RequireTLS
+	}
+	return c
+}
+
+func (s *Service) received(d draft, id mail.MessageID, host string, now time.Time) []byte {
+	t := compose.Trace{Host: host, Protocol: d.client.Protocol, ID: id.String(), TLS: d.client.TLS, At: now}
+	if len(d.recipients) == 1 && !d.private {
+		t.For = d.recipients[0].addr
+	}
+	if s.o.ClientAddress {
+		t.Client, t.Helo = d.client.IP, d.client.Helo
+	}
+	return compose.Received(t)
+}
+
+// commit stores the content and commits the message with its deliveries and events.
+func (s *Service) commit(ctx context.Context, d draft, p platform.Principal, in *intake, head compose.Prepared, set settings, who tenant.Identity, id mail.MessageID, now time.Time) (*Receipt, error) {
+	c, err := s.store(ctx, id, head.Header, in)
+	if err == nil && c.facts.MaxLine > maxLine {
+		c, err = s.shorten(ctx, id, c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m := &mail.Message{
+		ID: id, Account: p.Account.Name, Credential: p.Credential.Name, Stream: set.stream, From: d.from,
+		AcceptedAt: now, SendAt: set.sendAt, ExpiresAt: set.expiresAt.Truncate(time.Microsecond),
+		HeaderFrom: head.From.String(), Subject: head.Subject, RFC822ID: head.MessageID, Tags: set.tags, Metadata: set.metadata,
+		Size: c.size, Recipients: len(d.recipients),
+		EightBit: c.facts.EightBit || (head.EightBit && !head.UTF8), UTF8: head.UTF8,
+		RequireTLS: d.env.RequireTLS || set.requireTLS, Verified: who.Verified, EnvID: d.env.EnvID, Ret: d.env.Ret,
+		Content: mail.Content{Kind: mail.ContentRaw, BodyOffset: c.offset, BodyHash: c.hash, External: c.file != nil},
+	}
+	if d.private {
+		m.Content.Kind = mail.ContentPrivate
+	}
+	if !d.from.IsASCII() {
+		m.UTF8 = true
+	}
+	receipt, err := s.commitDeliveries(ctx, d, m, c)
+	if err != nil {
+		err = errors.Join(err, c.drop())
+	}
+	return receipt, err
+}
+
+// commitDeliveries makes the deliveries and commits. More than spool.MaxStage of them are staged first, and become
+// visible with the message's own frame.
+func (s *Service) commitDeliveries(ctx context.Context, d draft, m *mail.Message, c stored) (_ *Receipt, err error) {
+	receipt := &Receipt{Message: m.ID, Recipients: make([]RecipientResult, 0, len(d.recipients))}
+	acc := &spool.Acceptance{Message: m, Body: c.body, Idempotency: d.idem}
+	staged := map[mail.QueueKey]bool{}
+	defer func() {
+		if err != nil && len(staged) > 0 {
+			err = errors.Join(err, s.o.Spool.Unstage(context.WithoutCancel(ctx), m.ID))
+		}
+	}()
+	for i := range d.recipients {
+		if len(acc.Events) >= spool.MaxStage-1 && i < len(d.recipients)-1 {
+			if err := s.o.Spool.Stage(ctx, m.ID, acc.Deliveries, acc.Events); err != nil {
+				return nil, spoolError(err)
+			}
+			for _, x := range acc.Deliveries {
+				staged[x.Queue] = true
+			}
+			acc.Staged += len(acc.Deliveries)
+			acc.Deliveries, acc.Events = nil, nil
+		}
+		if err := s.addDelivery(ctx, acc, receipt, m, &d.recipients[i]); err != nil {
+			return nil, err
+		}
+	}
+	if d.idem != nil {
+		if d.idem.Response, err = d.respond(receipt); err != nil {
+			return nil, &Error{Kind: Unavailable, Detail: "the response could not be written", Err: err}
+		}
+	}
+	if err := s.o.Spool.Commit(ctx, &spool.Batch{Accept: []*spool.Acceptance{acc}}); err != nil {
+		return nil, spoolError(err)
+	}
+	if n := len(acc.Events); n > 0 {
+		receipt.Seq = acc.Events[n-1].ID.Seq
+	}
+	var body mail.Body
+	if c.body != nil {
+		body = mail.BytesBody(c.body)
+	}
+	s.o.Added(m, acc.Deliveries, slices.Collect(maps.Keys(staged)), body)
+	return receipt, nil
+}
+
+// addDelivery adds one recipient to an acceptance: as a delivery, or as a suppressed event.
+func (s *Service) addDelivery(ctx context.Context, acc *spool.Acceptance, receipt *Receipt, m *mail.Message, r *recipient) error {
+	now := m.AcceptedAt
+	d := &mail.Delivery{
+		ID: mail.NewDeliveryID(now), Message: m.ID, Queue: mail.QueueKey{Account: m.Account, Stream: m.Stream, Domain: r.addr.Domain},
+		Recipient: r.addr, CreatedAt: now, ExpiresAt: m.ExpiresAt, Notify: r.Notify, ORcpt: r.ORcpt, Due: now,
+	}
+	if r.name != "" {
+		d.Data = []byte(r.name)
+	}
+	if m.SendAt.After(now) {
+		d.Due = m.SendAt
+	}
+	event := mail.Event{
+		At: now, Account: m.Account, Stream: m.Stream, Message: m.ID, Delivery: d.ID, Recipient: r.addr.String(),
+	}
+	accepted := event
+	accepted.Type, accepted.Envelope = mail.EventAccepted, m
+	acc.Events = append(acc.Events, &accepted)
+	result := RecipientResult{Address: event.Recipient, Delivery: d.ID, Status: StatusQueued}
+	if s.o.Suppressed != nil {
+		why, is, err := s.o.Suppressed(ctx, m.Account, m.Stream, r.addr)
+		if err != nil {
+			return &Error{Kind: Unavailable, Detail: "the suppression list could not be read; try again later", Err: err}
+		}
+		if is {
+			// Accepted, so that the submitter need not handle it, and said at once what becomes of it.
+			suppressed := event
+			suppressed.Type, suppressed.Reason = mail.EventSuppressed, why.Reason
+			acc.Events = append(acc.Events, &suppressed)
+			result.Status, result.Reason = StatusSuppressed, why.Reason
+			receipt.Recipients = append(receipt.Recipients, result)
+			return nil
+		}
+	}
+	acc.Deliveries = append(acc.Deliveries, d)
+	receipt.Recipients = append(receipt.Recipients, result)
+	return nil
+}
+
+// contentError turns a refusal of compose into an Error.
+func contentError(err error) error {
+	var e *compose.Error
+	if !errors.As(err, &e) {
+		return &Error{Kind: BadContent, Detail: "the message cannot be read", Err: err}
+	}
+	return &Error{Kind: BadContent, Field: e.Field, Detail: e.Reason, Err: e.Err}
+}

@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// maxSigned bounds the names in h=; looking each of them up in a large header costs.
+const maxSigned = 500
+
 // errSyntax is wrapped by what is wrong with a signature field or key record.
 var errSyntax = errors.New("malformed")
 
@@ -85,6 +88,9 @@ func parseSignature(value string) (s signature, err error) {
 	for name := range strings.SplitSeq(withoutSpace(tags["h"]), ":") {
 		if name == "" {
 			return s, fmt.Errorf("%w: h= has an empty name", errSyntax)
+		}
+		if len(s.fields) == maxSigned {
+			return s, fmt.Errorf("%w: h= names more than %d fields", errSyntax, maxSigned)
 		}
 		s.fields = append(s.fields, strings.ToLower(name))
 	}

@@ -259,6 +259,7 @@ func TestParseSignatureRefuses(t *testing.T) {
 		{strings.Replace(good, "bh=AAAA", "bh=%%", 1), "bh="},
 		{strings.Replace(good, "h=from", "h=to:subject", 1), "From"},
 		{strings.Replace(good, "h=from", "h=from::to", 1), "empty name"},
+		{strings.Replace(good, "h=from", "h=from"+strings.Repeat(":to", 500), 1), "more than 500"},
 		{strings.Replace(good, "s=s", "s=a b", 1), "DNS name"},
 		{strings.Replace(good, "d=example.com", "d=.example.com", 1), "DNS name"},
 		{good + "; d=example.org", "twice"},

@@ -59,6 +59,10 @@ type word struct {
 	text    string
 }
 
+// maxWord bounds an encoded word, in octets: far above what RFC 2047 §2 allows, so that a whole subject in one word is
+// read, and low enough that looking for the end of many words without one costs little.
+const maxWord = 8 << 10
+
 // cutWord reads an encoded word from the start of s, which begins with "=?", and returns its length; 0: it is none.
 // Longer words than RFC 2047 §2 allows, and spaces in the text, are taken: mail in use has them.
 func cutWord(s string) (w word, n int) {
@@ -73,7 +77,7 @@ func cutWord(s string) (w word, n int) {
 	default:
 		return word{}, 0
 	}
-	end := strings.Index(rest[2:], "?=")
+	end := strings.Index(rest[2:min(len(rest), maxWord)], "?=")
 	if end < 0 || strings.Contains(rest[2:2+end], "=?") {
 		return word{}, 0
 	}

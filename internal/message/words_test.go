@@ -52,6 +52,14 @@ func TestDecodeWords(t *testing.T) {
 	}
 }
 
+// TestDecodeWordsHostile decodes what makes a careless reader look to the end of the value again and again.
+func TestDecodeWordsHostile(t *testing.T) {
+	in := strings.Repeat("=?utf-8?q?x ", 100_000)
+	if got := DecodeWords(in); got != in {
+		t.Errorf("words without an end changed: %.80q", got)
+	}
+}
+
 func TestDecodeCharset(t *testing.T) {
 	if got, ok := DecodeCharset("x-nobody-knows", []byte("caf\xe9")); got != "café" || ok {
 		t.Errorf("unknown charset: %q %v", got, ok)

@@ -40,10 +40,9 @@ type DataOptions struct {
 // dot between bare LFs, bare CRs or a mixture) is content, and a fault of it.
 //
 // Read returns clean text only: every line ends with CRLF (the last line of chunks gets one if it has none), the dots
-// that DATA adds removed, no NUL. When the content has a
-// fault, Read never returns io.EOF but the fault, a *ReplyError, so that a faulty content cannot be mistaken for a
-// whole one. The connection is then still inside the content: Drain reads on to its true end. A connection that ends
-// early gives io.ErrUnexpectedEOF.
+// that DATA adds removed, no NUL. When the content has a fault, Read never returns io.EOF but the fault, a *ReplyError,
+// so that a faulty content cannot be mistaken for a whole one. The connection is then still inside the content: Drain
+// reads on to its true end. A connection that ends early gives io.ErrUnexpectedEOF.
 type DataReader struct {
 	br   *bufio.Reader
 	o    DataOptions
@@ -121,8 +120,8 @@ func (d *DataReader) Size() int64 { return d.size }
 func (d *DataReader) Fault() *ReplyError { return d.fault }
 
 // Drain reads to the true end of the content and throws it away. It returns nil there, with Fault telling whether
-// the content was sound. For a content over its size limit it gives up with ErrDrainBounds after passing over as
-// much again; other errors are the connection's.
+// the content was sound. After a fault it passes over at most as much again as MaxSize allows, and then gives up with
+// ErrDrainBounds; other errors are the connection's.
 func (d *DataReader) Drain() error {
 	for d.err == nil {
 		d.text = nil

@@ -36,6 +36,7 @@ type Listener struct {
 	// Name is its label in metrics and logs: "submission", "submissions".
 	Name      string
 	Addresses []string // host:port
+	Hostname  string   // in the greeting and in EHLO's reply; "": Options.Hostname
 	Sessions  smtpserver.Handler
 	// ImplicitTLS: TLS from the first octet (RFC 8314); else STARTTLS.
 	ImplicitTLS bool
@@ -103,6 +104,9 @@ func (s *Server) engine(l Listener, caps *smtpserver.Caps) (*smtpserver.Server, 
 		MaxSize:       l.MaxSize,
 		MaxRecipients: l.MaxRecipients,
 		DrainTimeout:  s.o.DrainTimeout,
+	}
+	if l.Hostname != "" {
+		o.Hostname = l.Hostname
 	}
 	if s.o.Certificates != nil {
 		o.TLS = s.o.Certificates.TLSConfig()

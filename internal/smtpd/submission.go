@@ -3,6 +3,7 @@ package smtpd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -110,7 +111,7 @@ func (c *session) Auth(ctx context.Context, cred smtpserver.Credentials) error {
 	p, err := c.s.intake.Login(ctx, cred.Username, cred.Password, c.ip)
 	if err != nil {
 		if submission.KindOf(err) == submission.BadCredentials {
-			c.s.log.Warn("log-in refused", mail.LogClient, c.ip, mail.LogErr, err)
+			c.s.log.Warn("log-in refused", mail.LogClient, c.ip, mail.LogErr, fmt.Errorf("log-in as %.64q: %w", cred.Username, err))
 		}
 		return authRefusal(err)
 	}

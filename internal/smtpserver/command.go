@@ -3,6 +3,7 @@ package smtpserver
 import (
 	"bytes"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -106,7 +107,7 @@ func (c *conn) helo(verb string, args []byte) {
 		return
 	}
 	c.endTransaction()
-	c.info.Helo, c.info.Extended = string(args), verb == "EHLO"
+	c.info.Helo, c.info.Extended = asciiName(args), verb == "EHLO"
 	r := smtp.Reply{Code: 250, Lines: []string{c.o.Hostname}}
 	if c.info.Extended {
 		r.Lines = c.extensions()
@@ -129,6 +130,16 @@ func validHelo(name []byte) bool {
 		}
 	}
 	return true
+}
+
+// asciiName makes a name fit for a header field.
+func asciiName(name []byte) string {
+	return strings.Map(func(r rune) rune {
+		if r >= utf8.RuneSelf {
+			return '?'
+		}
+		return r
+	}, string(name))
 }
 
 // extensions are the lines of the reply to EHLO as things stand.

@@ -35,7 +35,9 @@ type conn struct {
 	rcptTried bool
 	errors    int  // wrong commands
 	junk      int  // commands since the last message
+	orphans   int  // RCPT and DATA commands since a MAIL that was refused; noOrphans when none was
 	closing   bool // no further command is read
+	spoilt    bool // a call of the session did not return: it may still hold the reader
 	linger    bool // the client may still be sending: its last reply must reach it
 
 	pending    []byte // a command met between chunks, to be looked at next
@@ -68,7 +70,7 @@ func (v *service) handle(accepted net.Conn) {
 	defer v.o.Observer.Closed()
 
 	c := &conn{
-		v: v, o: v.o, ctx: v.ctx, raw: nc, nc: nc,
+		v: v, o: v.o, ctx: v.ctx, raw: nc, nc: nc, orphans: noOrphans,
 		log:  v.o.Logger.With(mail.LogClient, remote.Addr().Unmap()),
 		info: ConnInfo{Remote: remote, Local: addrPort(nc.LocalAddr())},
 	}
@@ -83,11 +85,16 @@ func (v *service) handle(accepted net.Conn) {
 	c.br = v.readers.Get().(*bufio.Reader)
 	c.br.Reset(connReader{c})
 	defer func() {
-		c.br.Reset(nil)
-		v.readers.Put(c.br)
+		if !c.spoilt {
+			c.br.Reset(nil)
+			v.readers.Put(c.br)
+		}
 	}()
 	defer c.hangUp()
-	defer c.endSession()
+	defer func() {
+		defer c.rescue()
+		c.endSession()
+	}()
 	defer c.rescue()
 	c.serve()
 }
@@ -95,6 +102,7 @@ func (v *service) handle(accepted net.Conn) {
 // rescue keeps a fault of ours in one dialogue from ending all others.
 func (c *conn) rescue() {
 	if r := recover(); r != nil {
+		c.spoilt = true
 		c.o.Observer.Refused("panic")
 		c.log.Error("dialogue ended by a fault of the program", mail.LogErr, fmt.Sprintf("%v\n%s", r, debug.Stack()))
 		c.out = append(c.out, localTrouble421...)
@@ -149,14 +157,14 @@ func (c *conn) endTransaction() {
 		c.inMail = false
 		c.sess.Reset()
 	}
-	c.rcpts, c.rcptTried, c.info.UTF8 = 0, false, false
+	c.rcpts, c.rcptTried, c.orphans, c.info.UTF8 = 0, false, noOrphans, false
 }
 
 func (c *conn) endSession() {
 	if c.sess != nil {
+		sess := c.sess
+		defer func() { c.sess = nil; sess.Close() }()
 		c.endTransaction()
-		c.sess.Close()
-		c.sess = nil
 	}
 }
 
@@ -171,6 +179,9 @@ func (c *conn) hangUp() {
 	}
 	_ = c.nc.Close()
 }
+
+// noOrphans is the value of conn.orphans where no MAIL was refused.
+const noOrphans = -1
 
 const (
 	lingerTime   = time.Second
@@ -194,6 +205,17 @@ func (c *conn) wrong(verb string, r smtp.Reply) {
 		return
 	}
 	c.reply(verb, r)
+}
+
+// orphan answers RCPT or DATA without MAIL. A client that pipelines sends them before it knows that MAIL was refused;
+// that is no mistake of its.
+func (c *conn) orphan(verb string) {
+	if c.orphans < 0 || c.orphans > c.o.MaxRecipients {
+		c.wrong(verb, mailFirst)
+		return
+	}
+	c.orphans++
+	c.reply(verb, mailFirst)
 }
 
 // end answers with the last reply of the connection.

@@ -34,6 +34,10 @@ func (c *conn) data(args []byte) {
 		c.wrong("DATA", noArguments)
 		return
 	}
+	if !c.inMail {
+		c.orphan("DATA")
+		return
+	}
 	if r, refused := c.contentRefused(); refused {
 		c.idleCommand("DATA", r) // pipelining clients send it without knowing
 		return

@@ -20,6 +20,7 @@ func (c *conn) mail(args []byte) {
 		c.wrong("MAIL", nestedMail)
 		return
 	}
+	c.orphans = 0
 	from, o, err := c.parseMail(args)
 	if err != nil {
 		c.wrong("MAIL", err.Reply)
@@ -39,14 +40,14 @@ func (c *conn) mail(args []byte) {
 		c.fail("MAIL", err)
 		return
 	}
-	c.inMail = true
+	c.inMail, c.orphans = true, noOrphans
 	c.reply("MAIL", replySender)
 }
 
 // rcpt is RCPT TO.
 func (c *conn) rcpt(args []byte) {
 	if !c.inMail {
-		c.wrong("RCPT", mailFirst)
+		c.orphan("RCPT")
 		return
 	}
 	c.rcptTried = true

@@ -23,7 +23,8 @@ type ConnInfo struct {
 	Local  netip.AddrPort
 	// TLS is the state of the connection's TLS, nil in clear.
 	TLS *tls.ConnectionState
-	// Helo is the client's name for itself, checked for form only; "" before EHLO or HELO.
+	// Helo is the client's name for itself, checked for form only: printable ASCII without what delimits anything in a
+	// header field. "" before EHLO or HELO.
 	Helo string
 	// Extended: the client said EHLO.
 	Extended bool

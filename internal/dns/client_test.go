@@ -18,7 +18,7 @@ import (
 func TestRecordsOfEveryType(t *testing.T) {
 	s := serve(t, always(t, mdns.RcodeSuccess,
 		`example.com. 300 MX 10 MX1.Example.com.`, `example.com. 200 MX 20 mx2.example.com.`,
-		`example.com. 300 A 192.0.2.1`, `example.com. 300 AAAA 2001:db8::1`,
+		`example.com. 300 A 192.0.2.1`, `example.com. 100 AAAA 2001:db8::1`,
 		`example.com. 300 TXT "v=spf1 " "-all"`, `example.com. 300 TXT "quote \" backslash \\ octet \200 end"`,
 		`_25._tcp.example.com. 300 TLSA 3 1 1 0123456789abcdef`,
 		`www.example.com. 300 CNAME example.com.`,
@@ -45,6 +45,9 @@ func TestRecordsOfEveryType(t *testing.T) {
 	want := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
 	if diff := cmp.Diff(want, addrs.Records, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("Addrs (-want +got):\n%s", diff)
+	}
+	if got := now.until(addrs.Expires); got != 100*time.Second {
+		t.Errorf("addresses live %v, want the lesser of both families, 100s", got)
 	}
 	txt, err := c.TXT(ctx, "example.com")
 	if err != nil {
@@ -356,6 +359,18 @@ func TestAuthenticOnlyFromWhomWeTrust(t *testing.T) {
 	far.servers[0].trusted = false
 	if a, err := far.Addrs(testContext(t), "example.com"); err != nil || a.Authentic {
 		t.Errorf("a server we do not trust: %+v, %v; want not authentic", a, err)
+	}
+	// A chain is as good as its weakest link, in whatever response that is.
+	chain := newTestClient(t, Options{}, serve(t, func(q *mdns.Msg, _ bool) []*mdns.Msg {
+		m := reply(t, q, mdns.RcodeSuccess, `b.example. 300 MX 10 mx.example.`)
+		m.AuthenticatedData = true
+		if q.Question[0].Name == "a.example." {
+			m = reply(t, q, mdns.RcodeSuccess, `a.example. 300 CNAME b.example.`)
+		}
+		return []*mdns.Msg{m}
+	}))
+	if a, err := chain.MX(testContext(t), "a.example"); err != nil || a.Authentic {
+		t.Errorf("over an alias that is not signed: %+v, %v; want not authentic", a, err)
 	}
 	o := Options{Servers: []Server{{Addr: netip.MustParseAddrPort("192.0.2.53:53")}, {Addr: netip.MustParseAddrPort("192.0.2.54:53"), Trusted: true}, {Addr: netip.MustParseAddrPort("[::1]:53")}}}
 	c := newTestClient(t, o)

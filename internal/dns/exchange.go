@@ -221,7 +221,7 @@ func readResponse(b []byte, q *mdns.Msg) (*mdns.Msg, error) {
 	}
 	m := new(mdns.Msg)
 	err := m.Unpack(b)
-	if !m.Response || m.Opcode != mdns.OpcodeQuery || m.Id != q.Id {
+	if !m.Response || m.Opcode != mdns.OpcodeQuery {
 		return nil, errForeign
 	}
 	switch len(m.Question) {

@@ -238,6 +238,65 @@ func TestPlanLivesAsLongAsWhatItWasMadeOf(t *testing.T) {
 	}
 }
 
+// A host without an address may get one before the MX records change.
+func TestADeadHostIsLookedForAgain(t *testing.T) {
+	r := newTest(t, nil)
+	short := shortNegative{Resolver: r.fake, life: 10 * time.Second, now: r.now}
+	r.opts.Resolver = short
+	p, err := r.Plan(context.Background(), "halfgone.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Expires.Sub(*r.now); got != short.life {
+		t.Errorf("the plan lives %v, the absence of its first host %v", got, short.life)
+	}
+	r.fake.SetName("no.invalid", host(ip2))
+	*r.now = r.now.Add(short.life)
+	if p, err = r.Plan(context.Background(), "halfgone.example"); err != nil || len(p.Hosts) != 2 {
+		t.Errorf("hosts %s, %v", show(p), err)
+	}
+}
+
+// shortNegative gives "no such name" of addresses a life of its own.
+type shortNegative struct {
+	dns.Resolver
+	life time.Duration
+	now  *time.Time
+}
+
+func (s shortNegative) Addrs(ctx context.Context, name string) (dns.Answer[netip.Addr], error) {
+	a, err := s.Resolver.Addrs(ctx, name)
+	var e *dns.Error
+	if errors.As(err, &e) {
+		e.Expires = s.now.Add(s.life)
+	}
+	return a, err
+}
+
+// A plan in use is not changed by the next one handed out.
+func TestPlansShareNoOrder(t *testing.T) {
+	swaps := 0
+	r := newTest(t, func(o *Options) {
+		o.Shuffle = func(_ int, swap func(i, j int)) {
+			if swaps++; swaps > 1 {
+				swap(0, 1)
+			}
+		}
+	})
+	first, err := r.Plan(context.Background(), "same.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := show(first)
+	second, err := r.Plan(context.Background(), "same.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if show(first) != before || show(second) == before {
+		t.Errorf("first %s, then %s; second %s", before, show(first), show(second))
+	}
+}
+
 func TestAnEndedContextSpoilsNothing(t *testing.T) {
 	r := newTest(t, nil)
 	r.fake.SetName("slow.example", dns.FakeName{Hang: true})

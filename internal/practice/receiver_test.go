@@ -1,7 +1,9 @@
 package practice
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,7 +22,7 @@ func TestViolations(t *testing.T) {
 	}{
 		{"bare LF in content", "mx1.mailbox.test", [][]string{{hello, "250"}, {fmt.Sprintf(mailTo, "a@x.test"), "250", "250"}, {"DATA\r\n", "354"}, {"a: b\r\n\r\nx\ny\r\n.\r\n", "554 5.6.0"}}, "bare CR or LF"},
 		{"bare CR in content", "mx1.mailbox.test", [][]string{{hello, "250"}, {fmt.Sprintf(mailTo, "a@x.test"), "250", "250"}, {"DATA\r\n", "354"}, {"a: b\r\n\r\nx\ry\r\n.\r\n", "554 5.6.0"}}, "bare CR or LF"},
-		{"smuggling", "mx1.mailbox.test", [][]string{{hello, "250"}, {fmt.Sprintf(mailTo, "a@x.test"), "250", "250"}, {"DATA\r\n", "354"}, {"a: b\r\n\r\n\n.\r\nMAIL FROM:<x@y>\r\n.\r\n", "554 5.6.0"}, {"NOOP\r\n", "250"}}, "bare CR or LF"},
+		{"smuggling", "mx1.mailbox.test", [][]string{{hello, "250"}, {fmt.Sprintf(mailTo, "a@x.test"), "250", "250"}, {"DATA\r\n", "354"}, {"a: b\r\n\r\n\n.\r\nQUIT\r\n.\r\n", "554 5.6.0"}, {"NOOP\r\n", "250"}}, "bare CR or LF"},
 		{"long line", "mx1.mailbox.test", [][]string{{hello, "250"}, {fmt.Sprintf(mailTo, "a@x.test"), "250", "250"}, {"DATA\r\n", "354"}, {"a: b\r\n\r\n" + strings.Repeat("x", 999) + "\r\n.\r\n", "554 5.6.0"}}, "longer than 1000"},
 		{"very long line", "mx1.mailbox.test", [][]string{{hello, "250"}, {fmt.Sprintf(mailTo, "a@x.test"), "250", "250"}, {"DATA\r\n", "354"}, {"a: b\r\n\r\n" + strings.Repeat("x", 9999) + "\r\n.\r\n", "554 5.6.0"}}, "longer than 1000"},
 		{"eight bits not announced", "mx1.mailbox.test", [][]string{{hello, "250"}, {fmt.Sprintf(mailTo, "a@x.test"), "250", "250"}, {"DATA\r\n", "354"}, {"a: b\r\n\r\n\xe9\r\n.\r\n", "554 5.6.1"}}, "octets over 127"},
@@ -78,6 +80,24 @@ func TestNoViolation(t *testing.T) {
 	}
 	if v := n.Violations(); len(v) > 0 {
 		t.Errorf("violations %q", v)
+	}
+}
+
+// What was said before the handshake does not count after it (RFC 3207 §4.2).
+func TestStartTLSBeginsAnew(t *testing.T) {
+	n := start(t, Options{})
+	d := dial(t, n, "mx1.mailbox.test")
+	d.say("EHLO c.test\r\nMAIL FROM:<a@b>\r\n", "250", "250")
+	d.say("STARTTLS\r\n", "220")
+	conn := tls.Client(d.Conn, &tls.Config{InsecureSkipVerify: true})
+	d.Conn, d.r = conn, bufio.NewReader(conn)
+	d.say("RCPT TO:<r@x.test>\r\n", "503")
+	d.say("MAIL FROM:<a@b>\r\n", "503")
+	d.say("EHLO c.test\r\n", "250")
+	d.say("STARTTLS\r\n", "503")
+	d.deliver("r@x.test", "<1@x>", "250")
+	if got := n.Received("r@x.test"); len(got) != 1 || !strings.HasPrefix(got[0].TLS, "TLS1.") {
+		t.Errorf("received %+v", got)
 	}
 }
 

@@ -223,7 +223,7 @@ func (v *salvage) table(ctx context.Context, table byte, fn func(ctx context.Con
 // beyond finds the lowest key above a damaged place at which reading works again, by halving the distance. Keys are
 // taken as numbers.
 func (v *salvage) beyond(bad, upper []byte) []byte {
-	const width = 96
+	const width = 64 // octets; longer keys differ earlier
 	num := func(key []byte) *big.Int {
 		b := make([]byte, width)
 		copy(b, key)

@@ -1,7 +1,9 @@
 package queue
 
 import (
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/postroad/postroad/internal/mail"
@@ -16,7 +18,7 @@ const (
 	bulkTurn = 5
 	// restWindow is how many deliveries stay in memory in front of something that rests; the others go back to
 	// the spool until it works again.
-	restWindow = 256
+	restWindow = 64
 	// yieldAfter is how many jobs a session does before it makes room for a lane that has no session at all.
 	yieldAfter = 20
 	// patience is how long the mail of a lane waits on busy sessions before one more is opened, within the limits.
@@ -27,6 +29,8 @@ const (
 	untriedDelay = 15 * time.Second
 	// pageRetry is when a page that could not be read is tried again.
 	pageRetry = 5 * time.Second
+	// evictEvery is how often, at most, an account that finds no room in memory gives up what cannot go out anyway.
+	evictEvery = time.Second
 	// sweepEvery is how often everything in memory is looked over for deadlines.
 	sweepEvery = 15 * time.Second
 	// scanEvery is how often a queue that may not be worked on is read for expired mail.
@@ -54,7 +58,10 @@ const (
 // core is the deterministic state machine. Everything it knows of the outside comes in as an input, everything it
 // wants done goes out as an action, in order.
 type core struct {
-	opt  *Options
+	opt *Options
+	// restWindow is restWindow but in tests.
+	restWindow int
+
 	now  time.Time
 	snap *platform.Snapshot
 	rng  *rand.Rand
@@ -107,7 +114,7 @@ type core struct {
 
 func newCore(opt *Options, snap *platform.Snapshot, seed uint64) *core {
 	c := &core{
-		opt: opt, rng: rand.New(rand.NewPCG(seed, 0)),
+		opt: opt, restWindow: restWindow, rng: rand.New(rand.NewPCG(seed, 0)),
 		entries: map[mail.DeliveryID]*entry{}, messages: map[mail.MessageID]*message{},
 		queues: map[queueID]*queue{}, accounts: map[string]*account{}, sources: map[routeAccount]sources{},
 		places: map[placeKey]*place{}, rotate: map[rotationKey]*rotation{},
@@ -290,8 +297,16 @@ func (sweeper) wake(c *core) {
 	for _, g := range c.sortedGates() {
 		c.tidyGate(g)
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.accounts)) {
+		if a := c.accounts[name]; c.short(a) {
+			c.evict(a)
+		}
+	}
 	for _, l := range c.sortedLanes() {
 		c.serve(l, nil)
 	}
 	c.unstarve()
+	for _, q := range c.sortedQueues() {
+		c.reload(q)
+	}
 }

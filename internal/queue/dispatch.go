@@ -65,7 +65,7 @@ func factsOf(e *entry) route.Facts {
 // park keeps an entry until the platform's state changes: there is no way out for it now, and that is no fault of
 // the mail.
 func (c *core) park(e *entry, why string) {
-	if c.parked.n >= restWindow {
+	if c.parked.n >= c.restWindow || c.crowds(e.q) {
 		c.block(e.q, nil, why)
 		c.putBack(e)
 		return

@@ -119,9 +119,7 @@ func (c *core) leave(e *entry) {
 // putBack takes an entry that is in no list out of memory, as the spool has it: it will be read again when it is due.
 func (c *core) putBack(e *entry) {
 	q := e.q
-	if q.minExpiry.IsZero() || e.d.ExpiresAt.Before(q.minExpiry) {
-		q.minExpiry = e.d.ExpiresAt
-	}
+	c.noteDeadline(q, e.d.ExpiresAt)
 	c.leave(e)
 	c.lower(q, keyOf(e.d))
 }

@@ -187,11 +187,54 @@ func (c *core) thin(l *lane, g *gate) {
 }
 
 func (c *core) thinFlow(f *flow, g *gate) {
-	for f.entries.n > restWindow {
+	for f.entries.n > 0 {
 		e := f.entries.head.prev.item
+		if f.entries.n <= c.restWindow && !c.crowds(e.q) {
+			return
+		}
 		c.take(e)
 		c.block(e.q, g, "")
 		c.putBack(e)
+	}
+}
+
+// evict makes room for an account by sending what it has in front of closed gates and suspended lanes back to the
+// spool: mail that cannot go out must not keep out mail that can.
+func (c *core) evict(a *account) {
+	if c.now.Sub(a.evicted) < evictEvery {
+		return
+	}
+	a.evicted = c.now
+	for _, l := range c.sortedLanes() {
+		for class := range classes {
+			f := l.flows[flowKey{a, class}]
+			if f == nil {
+				continue
+			}
+			g := c.restsFlow(f)
+			if g == nil && l.suspended == "" {
+				continue
+			}
+			for _, e := range f.entries.all() {
+				c.take(e)
+				c.blockFor(e.q, l, g)
+				c.putBack(e)
+			}
+		}
+		c.dropLane(l)
+	}
+	for _, g := range c.sortedGates() {
+		p := c.places[placeKey{g.key.lane.Route, g.key.lane.Site}]
+		if g.key.extent != extentPlace || p == nil || g.open(c) {
+			continue
+		}
+		for _, e := range p.waiting.all() {
+			if e.q.acct == a {
+				c.take(e)
+				c.block(e.q, g, "")
+				c.putBack(e)
+			}
+		}
 	}
 }
 

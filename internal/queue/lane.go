@@ -140,14 +140,8 @@ func (c *core) flow(l *lane, a *account, class int) *flow {
 // enqueue puts an entry into its lane.
 func (c *core) enqueue(e *entry, l *lane) {
 	f := c.flow(l, e.q.acct, classOf(e.q.id.key.Stream))
-	if g := c.restsFlow(f); g != nil && f.entries.n >= restWindow {
-		c.block(e.q, g, "")
-		c.putBack(e)
-		c.dropLane(l)
-		return
-	}
-	if l.suspended != "" && f.entries.n >= restWindow {
-		c.block(e.q, nil, "lane "+l.name+" is suspended by hold "+l.suspended)
+	if g := c.restsFlow(f); (g != nil || l.suspended != "") && (f.entries.n >= c.restWindow || c.crowds(e.q)) {
+		c.blockFor(e.q, l, g)
 		c.putBack(e)
 		c.dropLane(l)
 		return
@@ -161,6 +155,15 @@ func (c *core) enqueue(e *entry, l *lane) {
 		c.activate(f)
 	}
 	c.serve(l, e.q.acct)
+}
+
+// blockFor blocks a queue because of gate g or, without one, the hold that suspends the lane.
+func (c *core) blockFor(q *queue, l *lane, g *gate) {
+	if g != nil {
+		c.block(q, g, "")
+	} else {
+		c.block(q, nil, "lane "+l.name+" is suspended by hold "+l.suspended)
+	}
 }
 
 // unqueue takes a waiting entry out of its lane.

@@ -57,6 +57,7 @@ type account struct {
 	pages    ring[*queue] // its queues that want a page
 	waits    link[*account]
 	starved  bool
+	evicted  time.Time // when evict last went through its mail
 
 	paused bool
 	weight int
@@ -161,6 +162,9 @@ func (c *core) pump() {
 		a := c.pageRing.head.item
 		q := a.pages.head.item
 		if !q.blocked && !c.room(a, c.opt.Page) {
+			c.evict(a)
+		}
+		if !q.blocked && !c.room(a, c.opt.Page) {
 			a.waits.remove()
 			a.starved = true
 			c.pageStarved = append(c.pageStarved, a)
@@ -175,6 +179,23 @@ func (c *core) pump() {
 		}
 		c.page(q)
 	}
+}
+
+// window is how many entries a queue may have in memory: w, but little once its account has used half its room, so
+// that no queue of it keeps out another.
+func (c *core) window(q *queue, w int) int {
+	if c.short(q.acct) {
+		w = c.opt.Page
+	}
+	return max(w, c.opt.Page)
+}
+
+// short reports whether an account has used half its room in memory.
+func (c *core) short(a *account) bool { return 2*a.loaded > c.opt.MaxLoaded-len(c.entries) }
+
+// crowds reports whether a queue's entries in memory keep it from reading on.
+func (c *core) crowds(q *queue) bool {
+	return q.loaded+c.opt.Page > max(c.opt.PageWindow/2, c.opt.Page)
 }
 
 // unstarve lets accounts that found no room look again.
@@ -199,7 +220,7 @@ func (c *core) page(q *queue) {
 		c.arm(q)
 		return
 	}
-	if !q.blocked && q.loaded+c.opt.Page > max(c.opt.PageWindow, c.opt.Page) {
+	if !q.blocked && q.loaded+c.opt.Page > c.window(q, c.opt.PageWindow) {
 		return // reload asks again
 	}
 	from := q.cursor
@@ -215,7 +236,7 @@ func (c *core) page(q *queue) {
 // reload lets a queue go on reading whose window was full.
 func (c *core) reload(q *queue) {
 	if q.known && !q.paging && q.waits.in == nil && q.timer.pos == 0 &&
-		(q.blocked || q.loaded+c.opt.Page <= max(c.opt.PageWindow/2, c.opt.Page)) {
+		(q.blocked || q.loaded+c.opt.Page <= c.window(q, c.opt.PageWindow/2)) {
 		c.arm(q)
 	} else if !q.known && q.loaded == 0 {
 		c.arm(q)
@@ -279,9 +300,7 @@ func (c *core) scanned(q *queue, in *pageRead, gone map[mail.DeliveryID]struct{}
 			c.expire(c.enter(q, d, in.messages[i], nil))
 			continue
 		}
-		if q.minExpiry.IsZero() || d.ExpiresAt.Before(q.minExpiry) {
-			q.minExpiry = d.ExpiresAt
-		}
+		c.noteDeadline(q, d.ExpiresAt)
 		if first && atCursor {
 			q.cursor = keyOf(d) // what lay below is over
 		}
@@ -314,9 +333,7 @@ func (c *core) block(q *queue, g *gate, why string) {
 	}
 	q.blocked, q.gate, q.why = true, g, why
 	q.scanning = false
-	if q.nextScan = c.now.Add(scanEvery); !q.minExpiry.IsZero() && q.minExpiry.Before(q.nextScan) {
-		q.nextScan = q.minExpiry
-	}
+	q.nextScan = c.now.Add(scanEvery)
 	if g != nil {
 		g.blocked = append(g.blocked, q)
 	} else {
@@ -354,7 +371,7 @@ func (in *add) apply(c *core) {
 		switch {
 		case d.Due.After(c.now), d.Held != "", q.blocked, q.overflow, c.starting, c.stopping:
 			c.leaveInSpool(q, d)
-		case q.loaded >= c.opt.FreshWindow || !c.room(q.acct, 1):
+		case q.loaded >= c.window(q, c.opt.FreshWindow) || !c.room(q.acct, 1):
 			q.overflow = true
 			c.leaveInSpool(q, d)
 		default:
@@ -366,10 +383,18 @@ func (in *add) apply(c *core) {
 }
 
 func (c *core) leaveInSpool(q *queue, d *mail.Delivery) {
-	if q.blocked && (q.minExpiry.IsZero() || d.ExpiresAt.Before(q.minExpiry)) {
-		q.minExpiry = d.ExpiresAt
-	}
+	c.noteDeadline(q, d.ExpiresAt)
 	c.lower(q, keyOf(d))
+}
+
+// noteDeadline makes sure that a blocked queue is read soon after the deadline of a delivery that it has in the spool.
+func (c *core) noteDeadline(q *queue, t time.Time) {
+	if q.minExpiry.IsZero() || t.Before(q.minExpiry) {
+		q.minExpiry = t
+	}
+	if at := later(t, c.now.Add(scanEvery)); q.blocked && at.Before(q.nextScan) {
+		q.nextScan = at
+	}
 }
 
 // wakeQueue is the input for deliveries that are in the spool and that add was not told of.
@@ -379,5 +404,7 @@ type wakeQueue struct {
 }
 
 func (in wakeQueue) apply(c *core) {
-	c.lower(c.queue(in.id), spool.ScheduleKey{Due: in.due})
+	q := c.queue(in.id)
+	c.noteDeadline(q, c.now) // nothing is known of their deadlines
+	c.lower(q, spool.ScheduleKey{Due: in.due})
 }

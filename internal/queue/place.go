@@ -56,7 +56,7 @@ func (c *core) locateEntry(e *entry) {
 		}
 	}
 	rests := p.gate != nil && !p.gate.open(c)
-	if p.waiting.n >= restWindow && rests {
+	if rests && (p.waiting.n >= c.restWindow || c.crowds(e.q)) {
 		c.block(e.q, p.gate, "")
 		c.putBack(e)
 		return

@@ -53,6 +53,7 @@ type sim struct {
 	mostly  int // most sessions at one time
 	perLane map[string]int
 	done    map[*operate]bool
+	rest    int // core.restWindow; 0: as it is
 }
 
 type simEvent struct {
@@ -131,6 +132,9 @@ func newSim(t tb, st platform.State, opt Options) *sim {
 // start is what Run does first.
 func (s *sim) start() {
 	s.c = newCore(&s.opt, s.snap, 42)
+	if s.rest > 0 {
+		s.c.restWindow = s.rest
+	}
 	for _, d := range s.sp.atOpen {
 		c := crashed(d, s.now)
 		if err := s.sp.apply(&spool.Batch{Settle: []spool.Settlement{*c}}); err != nil {

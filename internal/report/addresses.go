@@ -48,7 +48,7 @@ func addressesIn(line string) (all []found) {
 		}
 		local = strings.TrimLeft(local, ".'`")
 		start = at - len(local)
-		if local == "" || end == at+1 || end-start > maxAddress || strings.Contains(local, "..") && !strings.Contains(local, "...") {
+		if local == "" || end == at+1 || end-start > maxAddress || strings.HasSuffix(local, "...") {
 			continue
 		}
 		f := found{addr: line[start:end], start: start, end: end}
@@ -81,10 +81,9 @@ func looksLikeAddress(s string) bool {
 func daemonLocal(addr string) bool {
 	local, _, _ := strings.Cut(strings.ToLower(addr), "@")
 	local = strings.ReplaceAll(strings.ReplaceAll(local, "_", ""), "-", "")
-	for _, d := range []string{"mailerdaemon", "postmaster", "maildaemon", "mailer", "mmdf", "mailsystem", "maildelivery", "bounce", "uucp", "daemon", "smtpmailservice"} {
-		if local == d || strings.HasPrefix(local, d) || strings.HasSuffix(local, "mailerdaemon") || strings.HasSuffix(local, "postmaster") {
-			return true
-		}
+	switch local {
+	case "mailer", "mmdf", "mailsystem", "maildelivery", "uucp", "daemon", "mdaemon":
+		return true
 	}
-	return strings.HasSuffix(local, "mailservice")
+	return strings.Contains(local, "mailerdaemon") || strings.Contains(local, "postmaster") || strings.Contains(local, "maildaemon") || strings.HasSuffix(local, "mailservice")
 }

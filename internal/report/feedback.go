@@ -7,7 +7,7 @@ import (
 
 // readFeedback reads complaints: ARF (RFC 5965) and the forms that leave its machine-readable part out. It reports
 // whether the mail is one.
-func (m *mail) readFeedback(r *Report) bool {
+func (m *letter) readFeedback(r *Report) bool {
 	f := &Feedback{Type: "abuse"}
 	recipient := ""
 	switch {
@@ -76,7 +76,7 @@ func (f *Feedback) read(g group) {
 
 // jmrp reports a complaint of Microsoft's programme for junk mail reporting, or in its form: the message itself,
 // attached, with the recipient in a field of its own.
-func (m *mail) jmrp() bool {
+func (m *letter) jmrp() bool {
 	if !m.hasOrigin {
 		return false
 	}

@@ -37,7 +37,7 @@ type notification struct {
 }
 
 // readNotification reads a JSON notification in the text of a mail.
-func (m *mail) readNotification(r *Report) bool {
+func (m *letter) readNotification(r *Report) bool {
 	i := strings.IndexByte(m.text, '{')
 	if i < 0 || !strings.Contains(m.text[i:], `"notificationType"`) {
 		return false

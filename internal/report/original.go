@@ -12,7 +12,7 @@ import (
 const maxFields = 200
 
 // original reads what is known of the returned message.
-func (m *mail) original() (o Original) {
+func (m *letter) original() (o Original) {
 	if !m.hasOrigin {
 		return o
 	}

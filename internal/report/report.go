@@ -1,9 +1,11 @@
 package report
 
 import (
+	"bytes"
 	"strings"
 	"time"
 
+	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/smtp"
 )
 
@@ -67,7 +69,9 @@ type Recipient struct {
 	// Diagnostic is the peer's reply or the reporting system's words, one line of UTF-8.
 	Diagnostic string
 	// Context is what the explanation says beside this address; "" if nothing.
-	Context        string
+	Context string
+	// Stage is the step of the dialogue at which the peer refused, where the mail tells it.
+	Stage          mail.Stage
 	RemoteMTA      string
 	LastAttempt    time.Time
 	WillRetryUntil time.Time
@@ -135,9 +139,54 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Parse reads a mail as it came, header and body.
+// Parse reads a mail as it came, header and body. A file of several mails (mbox) is read as one report if they tell
+// of one.
 func Parse(raw []byte, lim Limits) *Report {
 	lim = lim.withDefaults()
+	if len(raw) > lim.Bytes {
+		r := parseOne(raw[:lim.Bytes], lim)
+		r.Truncated = true
+		return r
+	}
+	first, rest := splitMbox(raw)
+	r := parseOne(first, lim)
+	if rest == nil || r.Kind != Bounce && r.Kind != Delay || r.Dialect != "text" && !bytes.HasPrefix(raw, fromLine) {
+		return r
+	}
+	if more := parseOne(rest, lim); more.Kind == Bounce || more.Kind == Delay {
+		if r.Dialect == "text" && more.Dialect != "text" {
+			return more // a cover letter around the report itself
+		}
+		for _, rc := range more.Recipients {
+			r.add(rc, lim.Recipients)
+		}
+		if len(r.Original.Header) == 0 {
+			r.Original = more.Original
+		}
+	}
+	return r
+}
+
+var fromLine = []byte("From ")
+
+// splitMbox cuts a second mail off, where a line "From address date" is followed by a header field; nil: there is none.
+func splitMbox(raw []byte) (first, rest []byte) {
+	for at := 1; ; {
+		i := bytes.Index(raw[at:], []byte("\nFrom "))
+		if i < 0 {
+			return raw, nil
+		}
+		at += i + 1
+		line, after, _ := bytes.Cut(raw[at:], []byte("\n"))
+		field, _, _ := bytes.Cut(after, []byte("\n"))
+		line = bytes.TrimSpace(line)
+		if len(line) > 20 && len(line) < 200 && isDigit(line[len(line)-1]) && bytes.Count(line, []byte(":")) >= 2 && isHeaderStart(string(field)) {
+			return raw[:at], raw[at:]
+		}
+	}
+}
+
+func parseOne(raw []byte, lim Limits) *Report {
 	m := collect(raw, lim)
 	r := &Report{Kind: Other, Text: m.text, Truncated: m.truncated, Original: m.original()}
 	switch {

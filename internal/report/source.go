@@ -10,8 +10,8 @@ import (
 	"github.com/postroad/postroad/internal/message"
 )
 
-// mail is a mail taken apart: what its readers look at.
-type mail struct {
+// letter is a mail taken apart: what its readers look at.
+type letter struct {
 	lim    Limits
 	header message.Header
 	// text is the explanation: every part a person is meant to read, up to where the returned message begins.
@@ -32,11 +32,12 @@ type mail struct {
 const maxHeader = 128 << 10
 
 // collect takes a mail apart.
-func collect(raw []byte, lim Limits) *mail {
-	m := &mail{lim: lim}
+func collect(raw []byte, lim Limits) *letter {
+	m := &letter{lim: lim}
 	if len(raw) > lim.Bytes {
 		raw, m.truncated = raw[:lim.Bytes], true
 	}
+	raw = bytes.TrimLeft(raw, " \t\r\n") // a blank line before the header
 	var plain, rich strings.Builder
 	inside := -1 // the Index of an attached message we are in
 	depth := 0
@@ -85,6 +86,10 @@ func collect(raw []byte, lim Limits) *mail {
 	if strings.TrimSpace(text) == "" {
 		text = rich.String()
 	}
+	if strings.Contains(text, "\x1b$") {
+		// Japanese mail that does not name its charset; ISO-2022-JP announces itself.
+		text, _ = message.DecodeCharset("iso-2022-jp", []byte(text))
+	}
 	m.cutReturned(text)
 	return m
 }
@@ -104,7 +109,7 @@ func appendText(b *strings.Builder, s string, max int) {
 func max0(n int) int { return max(n, 0) }
 
 // takeHeader keeps a header found in the mail as that of the returned message, if it looks like one.
-func (m *mail) takeHeader(b []byte) {
+func (m *letter) takeHeader(b []byte) {
 	b = bytes.TrimLeft(b, "\r\n \t")
 	h, _ := message.ReadHeaderLenient(b, maxHeader)
 	if len(h.Fields()) > 0 {
@@ -113,7 +118,7 @@ func (m *mail) takeHeader(b []byte) {
 }
 
 // cutReturned keeps as text what stands before the returned message, and reads the header of that message.
-func (m *mail) cutReturned(text string) {
+func (m *letter) cutReturned(text string) {
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	text = strings.ReplaceAll(text, "\r", "\n")
 	end, origin := findReturned(text)

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/message"
 	"github.com/postroad/postroad/internal/smtp"
 )
@@ -79,7 +80,7 @@ func isFieldName(s string) bool {
 }
 
 // readStatus reads delivery-status parts (RFC 3464, RFC 6533). It reports whether the mail is a delivery report.
-func (m *mail) readStatus(r *Report) bool {
+func (m *letter) readStatus(r *Report) bool {
 	bodies := m.status
 	if len(bodies) == 0 && m.autoReply() < certain {
 		// The fields sometimes stand in the text: a report whose MIME structure was lost on the way, or that never had any.
@@ -142,7 +143,7 @@ func indexLineFold(text, lower string) int {
 	}
 }
 
-func (m *mail) statusGroup(g group, r *Report) {
+func (m *letter) statusGroup(g group, r *Report) {
 	if v := g.get("reporting-mta", "x-reporting-mta"); v != "" && r.ReportingMTA == "" {
 		_, r.ReportingMTA = typed(v)
 	}
@@ -229,6 +230,32 @@ func (rc *Recipient) setDiagnostic(s string) {
 	if !enhanced.IsZero() {
 		rc.setStatus(enhanced)
 	}
+	if rc.Stage == "" {
+		rc.Stage = stageIn(rc.Diagnostic)
+	}
+}
+
+// stageMarks are the words by which Exim, Postfix, GMX, Sendmail transcripts and others name the command that was
+// refused. Lower case.
+var stageMarks = []struct {
+	mark  string
+	stage mail.Stage
+}{
+	{"after mail from", mail.StageMail}, {"reply to mail from", mail.StageMail}, {"response to mail from", mail.StageMail}, {"after sender", mail.StageMail}, {">>> mail from", mail.StageMail}, {"to mail from command", mail.StageMail}, {"[mail_from]", mail.StageMail},
+	{"after rcpt to", mail.StageRcpt}, {"reply to rcpt to", mail.StageRcpt}, {"response to rcpt to", mail.StageRcpt}, {"after rcpt", mail.StageRcpt}, {">>> rcpt to", mail.StageRcpt}, {"[rcpt_to]", mail.StageRcpt}, {"our rcpt to", mail.StageRcpt}, {"does not like recipient", mail.StageRcpt},
+	{"after end of data", mail.StageDot}, {"reply to end of data", mail.StageDot}, {"after data", mail.StageData}, {"reply to data", mail.StageData}, {">>> data", mail.StageData}, {"after i sent the message", mail.StageDot}, {"after pipelined data", mail.StageData},
+	{"after helo", mail.StageEhlo}, {"after ehlo", mail.StageEhlo}, {"reply to helo", mail.StageEhlo}, {"reply to ehlo", mail.StageEhlo}, {"after initial connection", mail.StageGreeting}, {"while receiving the initial server greeting", mail.StageGreeting},
+}
+
+// stageIn finds the step at which the peer refused; "" if the text does not tell it.
+func stageIn(s string) mail.Stage {
+	s = strings.ToLower(s)
+	for _, m := range stageMarks {
+		if strings.Contains(s, m.mark) {
+			return m.stage
+		}
+	}
+	return ""
 }
 
 // setStatus keeps an enhanced code, unless a more telling one is there already.
@@ -316,10 +343,9 @@ func recipientAddress(s string) string {
 		}
 	}
 	if a, ok := firstAddressIn(value); ok {
-		value = a
+		return oneLine(message.DecodeWords(xtext(a)))
 	}
-	value = xtext(strings.Trim(value, "<>\"' \t"))
-	return oneLine(message.DecodeWords(value))
+	return oneLine(message.DecodeWords(xtext(strings.Trim(value, "<>\"' \t"))))
 }
 
 // unitext decodes \x{41} of RFC 6533 §3.

@@ -22,7 +22,7 @@ const (
 )
 
 // readText reads a mail without a machine-readable part by its words.
-func (m *mail) readText(r *Report) {
+func (m *letter) readText(r *Report) {
 	if m.readNotification(r) {
 		return
 	}
@@ -57,9 +57,6 @@ func (m *mail) readText(r *Report) {
 		rc.Action = action
 		r.add(rc, m.lim.Recipients)
 	}
-	if len(r.Recipients) == 0 && !looksLikeSpam(m) {
-		return
-	}
 }
 
 // failureThreshold is the evidence at which a mail counts as a failure.
@@ -67,7 +64,7 @@ const failureThreshold = 3
 
 // failureEvidence weighs what speaks for a report of failure: who sent it, the words of its subject and text, and
 // whether it names an address with a code.
-func (m *mail) failureEvidence(words int, daemon, xfr bool, rs []Recipient) int {
+func (m *letter) failureEvidence(words int, daemon, xfr bool, rs []Recipient) int {
 	n := 0
 	if xfr {
 		n += 3
@@ -104,10 +101,8 @@ func (m *mail) failureEvidence(words int, daemon, xfr bool, rs []Recipient) int 
 	return n
 }
 
-func looksLikeSpam(*mail) bool { return false }
-
 // lowered returns subject and explanation as the word lists are written.
-func (m *mail) lowered() string {
+func (m *letter) lowered() string {
 	text := m.text
 	if len(text) > maxWordsText {
 		text = clip(text, maxWordsText)
@@ -118,18 +113,18 @@ func (m *mail) lowered() string {
 // maxWordsText bounds the text the word lists are searched in, in octets: reports say at their start what they are.
 const maxWordsText = 8 << 10
 
-func (m *mail) subject() string {
+func (m *letter) subject() string {
 	v, _ := m.header.Get("Subject")
 	return strings.ToLower(oneLine(strings.ReplaceAll(message.DecodeWords(v), "\u2019", "'")))
 }
 
-func (m *mail) nullReturnPath() bool {
+func (m *letter) nullReturnPath() bool {
 	v, ok := m.header.Get("Return-Path")
 	return ok && strings.TrimSpace(v) == "<>"
 }
 
 // fromDaemon reports whether the mail says it comes from a mail system.
-func (m *mail) fromDaemon() bool {
+func (m *letter) fromDaemon() bool {
 	for _, name := range []string{"From", "Sender"} {
 		v, ok := m.header.Get(name)
 		if !ok {
@@ -146,13 +141,13 @@ func (m *mail) fromDaemon() bool {
 	return false
 }
 
-func (m *mail) hasCodes() bool {
+func (m *letter) hasCodes() bool {
 	code, e := codesIn(clip(m.text, maxDiagnostic))
 	return code != 0 || !e.IsZero()
 }
 
 // failedRecipients reads X-Failed-Recipients, which Exim and Google write.
-func (m *mail) failedRecipients() (all []string) {
+func (m *letter) failedRecipients() (all []string) {
 	for _, v := range m.header.Values("X-Failed-Recipients") {
 		for _, f := range addressesIn(v) {
 			all = append(all, f.addr)
@@ -180,7 +175,7 @@ func containsAny(text string, words []string) bool {
 }
 
 // textRecipients finds the recipients an explanation speaks of. Those of X-Failed-Recipients, if given, are all.
-func (m *mail) textRecipients(xfr []string) (rs []Recipient) {
+func (m *letter) textRecipients(xfr []string) (rs []Recipient) {
 	mentions, lines := m.mentions()
 	keep := map[string]int{} // best strength of an address
 	var order []string
@@ -227,7 +222,7 @@ func (m *mail) textRecipients(xfr []string) (rs []Recipient) {
 }
 
 // contexts returns, per address in lower case, what the explanation says beside it.
-func (m *mail) contexts() map[string]string {
+func (m *letter) contexts() map[string]string {
 	mentions, lines := m.mentions()
 	out := make(map[string]string)
 	for _, n := range mentions {
@@ -242,7 +237,7 @@ func (m *mail) contexts() map[string]string {
 
 // words collects what the explanation says of an address: first the words beside it that hold a code, then the others,
 // and as context all that follows up to the next address.
-func (m *mail) words(addr string, mentions []mention, lines []string) (diagnostic, context string) {
+func (m *letter) words(addr string, mentions []mention, lines []string) (diagnostic, context string) {
 	var coded, plain []string
 	for i, n := range mentions {
 		if !strings.EqualFold(n.addr, addr) {
@@ -256,6 +251,9 @@ func (m *mail) words(addr string, mentions []mention, lines []string) (diagnosti
 			}
 		}
 		s := snippet(n, lines, next)
+		if repeats(coded, s) || repeats(plain, s) {
+			continue
+		}
 		if code, e := codesIn(s); code >= 400 || !e.IsZero() {
 			coded = append(coded, s)
 		} else if s != "" {
@@ -270,6 +268,16 @@ func (m *mail) words(addr string, mentions []mention, lines []string) (diagnosti
 		parts = parts[:3]
 	}
 	return strings.Join(parts, " "), context
+}
+
+// repeats reports whether a text says nothing the others have not said.
+func repeats(all []string, s string) bool {
+	for _, t := range all {
+		if strings.Contains(t, s) {
+			return true
+		}
+	}
+	return false
 }
 
 // maxSnippetLines bounds how many lines after an address are taken for its diagnostic.
@@ -314,7 +322,7 @@ var (
 )
 
 // mentions finds every address the explanation names, and how.
-func (m *mail) mentions() (all []mention, lines []string) {
+func (m *letter) mentions() (all []mention, lines []string) {
 	lines = strings.Split(m.text, "\n")
 	own := m.ownAddresses()
 	before := "" // the last line with words in it
@@ -351,9 +359,9 @@ func (m *mail) mentions() (all []mention, lines []string) {
 func hasDigits(s string) bool { return strings.ContainsAny(s, "0123456789") }
 
 // ownAddresses are those of the mail itself: who reports, and to whom.
-func (m *mail) ownAddresses() map[string]bool {
+func (m *letter) ownAddresses() map[string]bool {
 	own := make(map[string]bool)
-	for _, name := range []string{"From", "To", "Sender", "Reply-To", "Return-Path", "Delivered-To", "X-Original-To"} {
+	for _, name := range []string{"From", "To", "Sender", "Reply-To", "Return-Path", "Delivered-To"} {
 		v, ok := m.header.Get(name)
 		if !ok {
 			continue
@@ -366,7 +374,7 @@ func (m *mail) ownAddresses() map[string]bool {
 }
 
 // strength judges one address by the words around it; 0: surely no recipient.
-func (m *mail) strength(line string, f found, before string, own map[string]bool) int {
+func (m *letter) strength(line string, f found, before string, own map[string]bool) int {
 	lead := strings.ToLower(line[:f.start])
 	bare := strings.Trim(lead, " \t<>\"'([*-•|=:#+")
 	if daemonLocal(f.addr) && !strings.Contains(lead, "recipient") && !strings.Contains(lead, "rcpt") {
@@ -430,7 +438,7 @@ func isCodeWord(s string) bool {
 }
 
 // addressNear finds the address a delivery status left out or crippled: the one the explanation surely names.
-func (m *mail) addressNear() string {
+func (m *letter) addressNear() string {
 	if xfr := m.failedRecipients(); len(xfr) == 1 {
 		return xfr[0]
 	}

@@ -29,10 +29,16 @@ func TestFake(t *testing.T) {
 		name string
 		kind error
 	}{
-		{"example.com", nil}, {"EXAMPLE.com.", nil}, {"alias.example", nil},
-		{"mx.example.com", ErrNoData}, {"b.example", ErrNoData},
-		{"no.example", ErrNotExist}, {"loop.example", ErrMalformed}, {"bad name", ErrMalformed},
-		{"fail.example", ErrTemporary}, {"half.example", ErrTemporary},
+		{"example.com", nil},
+		{"EXAMPLE.com.", nil},
+		{"alias.example", nil},
+		{"mx.example.com", ErrNoData},
+		{"b.example", ErrNoData},
+		{"no.example", ErrNotExist},
+		{"loop.example", ErrMalformed},
+		{"bad name", ErrMalformed},
+		{"fail.example", ErrTemporary},
+		{"half.example", ErrTemporary},
 	} {
 		a, err := f.MX(ctx, tt.name)
 		if !errors.Is(err, tt.kind) {

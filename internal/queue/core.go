@@ -92,6 +92,7 @@ type core struct {
 	idle        []*queue       // perhaps to be forgotten at the end of the step
 	pageRing    ring[*account] // accounts with queues that want a page
 	pageStarved []*account     // the same, waiting for room in memory
+	evicted     time.Time      // when makeRoom last went through the mail of all
 	freed       int            // entries that left memory since pageStarved was looked at
 	pages       int            // being read
 	writing     int            // changes under way

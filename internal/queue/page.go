@@ -2,6 +2,8 @@ package queue
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/postroad/postroad/internal/mail"
@@ -161,10 +163,10 @@ func (c *core) pump() {
 	for c.pages < c.opt.Pagers*len(c.opt.Spools) && c.pageRing.n > 0 && !c.stopping && !c.starting {
 		a := c.pageRing.head.item
 		q := a.pages.head.item
-		if !q.blocked && !c.room(a, c.opt.Page) {
-			c.evict(a)
+		if !q.blocked && c.room(a) <= 0 {
+			c.makeRoom(a)
 		}
-		if !q.blocked && !c.room(a, c.opt.Page) {
+		if !q.blocked && c.room(a) <= 0 {
 			a.waits.remove()
 			a.starved = true
 			c.pageStarved = append(c.pageStarved, a)
@@ -209,10 +211,26 @@ func (c *core) unstarve() {
 	c.pageStarved = c.pageStarved[:0]
 }
 
-// room reports whether the account may load n more deliveries: an account may hold at most as much memory as it
-// leaves to the others, so that a newcomer always finds some.
-func (c *core) room(a *account, n int) bool {
-	return a.loaded+n <= c.opt.MaxLoaded-len(c.entries)
+// room is how many deliveries more the account may load: it may hold at most as much memory as it leaves to the
+// others, so that a newcomer finds some.
+func (c *core) room(a *account) int { return c.opt.MaxLoaded - len(c.entries) - a.loaded }
+
+// makeRoom lets what cannot go out give way: the account's own mail first, then that of all.
+func (c *core) makeRoom(a *account) {
+	c.evict(a)
+	if c.room(a) > 0 || c.now.Sub(c.evicted) < evictEvery {
+		return
+	}
+	c.evicted = c.now
+	for _, name := range slices.Sorted(maps.Keys(c.accounts)) {
+		c.evict(c.accounts[name])
+	}
+	for _, e := range c.parked.all() {
+		why := e.why
+		c.take(e)
+		c.block(e.q, nil, why)
+		c.putBack(e)
+	}
 }
 
 func (c *core) page(q *queue) {
@@ -230,7 +248,11 @@ func (c *core) page(q *queue) {
 	q.paging, q.lowered = true, false
 	q.gone = map[mail.DeliveryID]struct{}{}
 	c.pages++
-	c.do(&readPage{q: q, from: from, until: c.now, max: c.opt.Page, scan: q.blocked})
+	n := c.opt.Page
+	if !q.blocked {
+		n = min(n, max(c.room(q.acct), 1))
+	}
+	c.do(&readPage{q: q, from: from, until: c.now, max: n, scan: q.blocked})
 }
 
 // reload lets a queue go on reading whose window was full.
@@ -371,7 +393,7 @@ func (in *add) apply(c *core) {
 		switch {
 		case d.Due.After(c.now), d.Held != "", q.blocked, q.overflow, c.starting, c.stopping:
 			c.leaveInSpool(q, d)
-		case q.loaded >= c.window(q, c.opt.FreshWindow) || !c.room(q.acct, 1):
+		case q.loaded >= c.window(q, c.opt.FreshWindow) || c.room(q.acct) <= 0:
 			q.overflow = true
 			c.leaveInSpool(q, d)
 		default:

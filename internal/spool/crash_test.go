@@ -142,7 +142,7 @@ func (r *run) examine(fs vfs.FS, acked, started int64) error {
 // TestCrashAtEveryWrite runs scripts of random changes and lets the power fail before every k-th write, with some of
 // the unsynced data lost. What was acknowledged must be there, each batch as a whole or not at all.
 func TestCrashAtEveryWrite(t *testing.T) {
-	seeds, every, steps := uint64(3), int64(4), 300
+	seeds, every, steps := uint64(2), int64(6), 300
 	if testing.Short() {
 		seeds = 1
 	}

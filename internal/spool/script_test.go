@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"time"
 
@@ -378,7 +379,7 @@ func (m *model) differs(ctx context.Context, s *Spool, crashed bool) (string, er
 			}
 		}
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := differ(want, got); diff != "" {
 		return "deliveries: " + diff, nil
 	}
 	events, err := s.ReadOutbox(ctx, 0, 1<<30)
@@ -392,8 +393,8 @@ func (m *model) differs(ctx context.Context, s *Spool, crashed bool) (string, er
 		}
 		list = append(list, modelEvent{e.Type, e.Delivery})
 	}
-	if diff := cmp.Diff(slices.Clone(m.events[m.oldest-1:]), list); diff != "" && len(m.events[m.oldest-1:])+len(list) > 0 {
-		return "events: " + diff, nil
+	if want := m.events[m.oldest-1:]; !slices.Equal(want, list) {
+		return "events: " + cmp.Diff(want, list), nil
 	}
 	inbox := map[uint64]string{}
 	entries, err := s.ReadInbox(ctx, 0, 1<<30)
@@ -403,7 +404,7 @@ func (m *model) differs(ctx context.Context, s *Spool, crashed bool) (string, er
 	for _, e := range entries {
 		inbox[e.Seq] = string(e.Raw)
 	}
-	if diff := cmp.Diff(m.inbox, inbox); diff != "" {
+	if diff := differ(m.inbox, inbox); diff != "" {
 		return "inbox: " + diff, nil
 	}
 	lanes := map[string]int{}
@@ -414,7 +415,7 @@ func (m *model) differs(ctx context.Context, s *Spool, crashed bool) (string, er
 	for _, l := range records {
 		lanes[l.Key] = l.Fails
 	}
-	if diff := cmp.Diff(m.lanes, lanes); diff != "" {
+	if diff := differ(m.lanes, lanes); diff != "" {
 		return "lanes: " + diff, nil
 	}
 	for hash, response := range m.idem {
@@ -427,4 +428,12 @@ func (m *model) differs(ctx context.Context, s *Spool, crashed bool) (string, er
 		}
 	}
 	return "", nil
+}
+
+// differ is cmp.Diff, quick where there is no difference.
+func differ(want, got any) string {
+	if reflect.DeepEqual(want, got) {
+		return ""
+	}
+	return cmp.Diff(want, got)
 }

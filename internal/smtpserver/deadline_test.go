@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -421,4 +422,118 @@ func TestHandlerRefuses(t *testing.T) {
 			c.end()
 		})
 	}
+}
+
+// deaf is a session that does not hear that its context has ended.
+type deaf struct{ Session }
+
+func (deaf) Rcpt(context.Context, mail.Address, RcptOptions) error {
+	time.Sleep(time.Hour)
+	return nil
+}
+
+func TestShutdownWaitsForADeafSession(t *testing.T) {
+	handler := func(ctx context.Context, info *ConnInfo) (Session, error) {
+		s, err := (&recorder{}).session(ctx, info)
+		return deaf{s}, err
+	}
+	virtual(t, Options{Handler: handler}, func(t *testing.T, l *pipes, shut func(), down chan struct{}) {
+		c := l.dial(t)
+		c.hear("220 ")
+		c.ask("HELO x\r\n", "250 ")
+		c.ask("MAIL FROM:<a@example.org>\r\n", "250 ")
+		c.say("RCPT TO:<b@example.com>\r\n")
+		start := time.Now()
+		shut()
+		c.end() // the client is let go when the time is up
+		if d := time.Since(start); d != DefaultDrainTimeout+refusalWrite {
+			t.Errorf("the client was let go after %v", d)
+		}
+		<-down // Run does not return before its goroutines
+		if d := time.Since(start); d != time.Hour {
+			t.Errorf("Run returned after %v", d)
+		}
+	})
+}
+
+func TestSilentHandshake(t *testing.T) {
+	var n counts
+	virtual(t, Options{Handler: (&recorder{}).session, TLS: testTLS(), Observer: n.observer()}, func(t *testing.T, l *pipes, _ func(), _ chan struct{}) {
+		c := l.dial(t)
+		c.hear("220 ")
+		start := time.Now()
+		c.ask("STARTTLS\r\n", "220 ")
+		c.end()
+		within(t, start, DefaultTLSTimeout)
+	})
+	if n.refused["tls"] != 1 {
+		t.Errorf("observed %v", n.refused)
+	}
+}
+
+func TestHandshakeOfGarbage(t *testing.T) {
+	for _, implicit := range []bool{false, true} {
+		var n counts
+		o := Options{Handler: (&recorder{}).session, TLS: testTLS(), ImplicitTLS: implicit, Observer: n.observer()}
+		virtual(t, o, func(t *testing.T, l *pipes, _ func(), _ chan struct{}) {
+			c := l.dial(t)
+			if !implicit {
+				c.hear("220 ")
+				c.ask("STARTTLS\r\n", "220 ")
+			}
+			c.say("EHLO in clear\r\n")
+			if _, err := io.Copy(io.Discard, c.br); err != nil { // a TLS alert
+				t.Error(err)
+			}
+		})
+		if n.refused["tls"] != 1 || n.open != 0 {
+			t.Errorf("observed %+v", &n)
+		}
+	}
+}
+
+// starved is a listener out of descriptors for a while.
+type starved struct {
+	*pipes
+	times atomic.Int64
+}
+
+func (s *starved) Accept() (net.Conn, error) {
+	if s.times.Add(-1) >= 0 {
+		return nil, errors.New("too many open files")
+	}
+	return s.pipes.Accept()
+}
+
+func TestAcceptTriesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Options{Hostname: "mx.example.net", Handler: (&recorder{}).session, Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &starved{pipes: newPipes()}
+		l.times.Store(20)
+		ctx, cancel := context.WithCancel(t.Context())
+		down := make(chan struct{})
+		go func() {
+			defer close(down)
+			if err := s.Run(ctx, l); err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		}()
+		start := time.Now()
+		c := l.dial(t)
+		c.hear("220 ")
+		if d := time.Since(start); d < 5*time.Second || d > 20*time.Second {
+			t.Errorf("served after %v", d)
+		}
+		// While it waits, it still hears that it is over.
+		l.times.Store(1000)
+		d := l.dial(t)
+		d.hear("220 ")
+		cancel()
+		c.hear("421 ")
+		d.hear("421 ")
+		<-down
+	})
 }

@@ -48,7 +48,8 @@ func addressesIn(line string) (all []found) {
 		}
 		local = strings.TrimLeft(local, ".'`")
 		start = at - len(local)
-		if local == "" || end == at+1 || end-start > maxAddress || strings.HasSuffix(local, "...") {
+		if local == "" || end == at+1 || end-start > maxAddress || strings.HasSuffix(local, "...") || strings.HasPrefix(line[end:], "...") && end < len(line)-3 && line[end+3] == ')' {
+			from = end
 			continue
 		}
 		f := found{addr: line[start:end], start: start, end: end}
@@ -74,7 +75,28 @@ func firstAddressIn(s string) (string, bool) {
 
 func looksLikeAddress(s string) bool {
 	at := strings.LastIndexByte(s, '@')
-	return at > 0 && at < len(s)-1 && len(s) <= maxAddress && strings.IndexAny(s, " \t<>") < 0
+	// "david...@" is an address somebody elided.
+	return at > 0 && at < len(s)-1 && !strings.HasSuffix(s[:at], "...") && len(s) <= maxAddress && strings.IndexAny(s, " \t<>") < 0
+}
+
+// publicAddress reports whether an address may mean something outside of the network it was written in.
+func publicAddress(s string) bool {
+	if !looksLikeAddress(s) {
+		return false
+	}
+	local, domain, _ := strings.Cut(strings.ToLower(s), "@")
+	if i := strings.LastIndexByte(domain, '@'); i >= 0 {
+		domain = domain[i+1:]
+	}
+	dot := strings.LastIndexByte(domain, '.')
+	if dot < 0 || strings.IndexByte(local, ':') >= 0 {
+		return false
+	}
+	switch domain[dot+1:] {
+	case "local", "localdomain", "internal", "lan", "corp", "intranet", "home":
+		return false
+	}
+	return true
 }
 
 // daemonLocal reports whether the local part is one machines use.

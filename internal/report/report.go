@@ -59,7 +59,8 @@ type Report struct {
 
 // Recipient is what a mail tells about one address.
 type Recipient struct {
-	// Address is whom the report is about: Final, or Original where that is no mail address.
+	// Address is whom the report is about: Final, unless that means nothing outside of the reporting network; then
+	// Original.
 	Address  string
 	Final    string // Final-Recipient, without its type
 	Original string // Original-Recipient, without its type, xtext decoded; the address the message was sent to

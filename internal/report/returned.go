@@ -31,7 +31,7 @@ func findReturned(text string) (end, header int) {
 					return pos, next + h
 				}
 				// A mark with nothing readable below it ends the explanation if it is dressed as one.
-				if strings.HasPrefix(line, "--") || strings.HasPrefix(line, "==") || strings.HasPrefix(line, "**") || strings.HasPrefix(line, "|--") || strings.HasSuffix(line, ":") || strings.HasSuffix(line, "follows.") || strings.HasSuffix(line, "follow.") || strings.HasSuffix(line, "follows") {
+				if strings.HasPrefix(line, "--") || strings.HasPrefix(line, "==") || strings.HasPrefix(line, "**") || strings.HasPrefix(line, "|--") || strings.HasSuffix(line, "follows.") || strings.HasSuffix(line, "follow.") || strings.HasSuffix(line, "follows") {
 					return pos, -1
 				}
 			}
@@ -49,6 +49,9 @@ func isReturnedMark(line string) bool {
 		return false
 	}
 	lower := strings.ToLower(line)
+	if strings.Contains(lower, "was received") || strings.Contains(lower, "receive a copy") || strings.IndexByte(line, '@') >= 0 {
+		return false // "The original message was received at …" opens many reports
+	}
 	for _, w := range returnedMarks {
 		if strings.Contains(lower, w) {
 			return true
@@ -72,7 +75,7 @@ func isHeaderStart(line string) bool {
 
 // headerAt reports where, within the first lines of s, the header of a message begins: -1 if it does not.
 func headerAt(s string) int {
-	pos, weight, start, seen := 0, 0, -1, ""
+	pos, weight, start, seen, strangers := 0, 0, -1, "", 0
 	for lines := 0; lines < 60 && pos < len(s); lines++ {
 		next := strings.IndexByte(s[pos:], '\n') + pos + 1
 		if next == pos {
@@ -95,7 +98,7 @@ func headerAt(s string) int {
 				if start >= 0 && weight >= 4 {
 					return start
 				}
-				if start < 0 && lines > 6 {
+				if strangers++; strangers > 3 {
 					return -1
 				}
 				start, weight, seen = -1, 0, ""

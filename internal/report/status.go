@@ -189,19 +189,30 @@ func (m *letter) statusGroup(g group, r *Report) {
 			rc.Action = Failed
 		}
 	}
-	if rc.Address = rc.Final; !looksLikeAddress(rc.Address) {
-		if looksLikeAddress(rc.Original) {
-			rc.Address = rc.Original
-		} else if a := recipientAddress(actual); looksLikeAddress(a) {
-			rc.Address = a
-		} else if a := m.addressNear(); a != "" {
-			rc.Address = a
-		}
-	}
-	if rc.Address == "" {
+	rc.Address = m.choose(rc.Final, rc.Original, recipientAddress(actual))
+	if rc.Address == "" || strings.Contains(rc.Address, "@") && !looksLikeAddress(rc.Address) {
 		return
 	}
 	r.add(rc, m.lim.Recipients)
+}
+
+// choose picks the address a block of fields is about: Final-Recipient (RFC 3464 §2.3.2), unless that is a name inside
+// somebody's network and another field tells the one the world knows.
+func (m *letter) choose(final, original, actual string) string {
+	for _, a := range []string{final, original, actual} {
+		if publicAddress(a) {
+			return a
+		}
+	}
+	for _, a := range []string{final, original, actual} {
+		if looksLikeAddress(a) {
+			return a
+		}
+	}
+	if a := m.addressNear(); a != "" {
+		return a
+	}
+	return final
 }
 
 // add keeps a recipient unless the report has told of it already.

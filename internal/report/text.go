@@ -48,6 +48,13 @@ func (m *letter) readText(r *Report) {
 		}
 		return
 	}
+	if len(recipients) == 0 && len(m.addressesNamed()) == 0 {
+		if to := m.onlyReturnedTo(r); to != "" {
+			rc := Recipient{Address: to, Original: to}
+			rc.setDiagnostic(m.text)
+			recipients = append(recipients, rc)
+		}
+	}
 	r.Kind, r.Dialect, r.Reason = Bounce, "text", "failure words"
 	action := Failed
 	if delays > 0 && !containsAny(words, finalWords) {
@@ -221,6 +228,26 @@ func (m *letter) textRecipients(xfr []string) (rs []Recipient) {
 	return rs
 }
 
+// addressesNamed returns the addresses of the explanation that may be recipients.
+func (m *letter) addressesNamed() []mention {
+	mentions, _ := m.mentions()
+	return mentions
+}
+
+// onlyReturnedTo returns the one address the returned message was to, where the explanation names none at all: we send
+// one message to one recipient, so that address is the one. Mail that went by a list names the list there.
+func (m *letter) onlyReturnedTo(r *Report) string {
+	if len(r.Original.To) != 1 || redacted(r.Original.To[0]) || r.Original.Get("List-Id") != "" || m.hasField("List-Id") {
+		return ""
+	}
+	for _, p := range []string{r.Original.Get("Precedence"), r.Original.Get("Mailing-List")} {
+		if strings.Contains(strings.ToLower(p), "list") {
+			return ""
+		}
+	}
+	return r.Original.To[0]
+}
+
 // contexts returns, per address in lower case, what the explanation says beside it.
 func (m *letter) contexts() map[string]string {
 	mentions, lines := m.mentions()
@@ -318,8 +345,11 @@ func isRule(t string) bool {
 // recipientLabels stand before the address of a recipient, notLabels before one that is none. Lower case.
 var (
 	recipientLabels = []string{"recipient", "rcpt", "error-for", "failed", "undeliverable", "not delivered", "addressed to", "delivering your mail to", "deliver message to", "deliver to", "delivery to", "message to", "mail to", "sent to", "user", "mailbox", "account", "address", "destinat", "empfänger", "získa", "宛先", "收件人", "odbiorca", "получател", "адрес"}
-	notLabels       = []string{"from:", "from <", "mail from", "sender", "reply-to", "message-id", "in-reply-to", "return-path", "received", "envelope-from", "helo", "ehlo", "references", "contact", "postmaster", "originator", "absender", "expéditeur", "remitente", "mittente", "remetente", "отправител", "差出人", "发件人", "report to", "questions", "help", "support", "assistance", "abuse", "forward", "e-mail us", "hello ", "dear ", "hi ", "hallo ", "bonjour ", "write to", "x-", "id:", "cc:", "bcc:", "please email", "send mail to", "send an", "send email", "unsubscribe"}
+	notLabels       = []string{"from:", "from <", "mail from", "sender", "reply-to", "message-id", "in-reply-to", "return-path", "received:", "envelope-from", "helo", "ehlo", "references", "contact", "postmaster", "originator", "absender", "expéditeur", "remitente", "mittente", "remetente", "отправител", "差出人", "发件人", "report to", "questions", "help", "support", "assistance", "abuse", "forward to", "e-mail us", "hello ", "dear ", "hallo ", "bonjour ", "write to", "x-", "id:", "please email", "send mail to", "send an", "send email", "unsubscribe"}
 )
+
+// maxLabel is how far before an address its label is looked for, in octets.
+const maxLabel = 48
 
 // mentions finds every address the explanation names, and how.
 func (m *letter) mentions() (all []mention, lines []string) {
@@ -384,12 +414,14 @@ func (m *letter) strength(line string, f found, before string, own map[string]bo
 		return 0
 	}
 	for _, w := range notLabels {
-		if strings.Contains(lead, w) && !(w == "from:" && strings.Contains(lead, "rcpt")) {
-			// "<sender> to <recipient>" and the like: what stands nearest counts.
-			at := strings.LastIndex(lead, w)
-			if near := lead[at:]; !strings.Contains(near, "rcpt") && !strings.Contains(near, "recipient") && !strings.Contains(near, " to ") && !strings.Contains(near, "to:") {
-				return 0
-			}
+		// What stands nearest counts: "from <sender> to <recipient>".
+		near := lead[max(0, len(lead)-maxLabel):]
+		at := strings.LastIndex(near, w)
+		if at < 0 || at > 0 && isAlnum(near[at-1]) {
+			continue
+		}
+		if near = near[at:]; !strings.Contains(near, "rcpt") && !strings.Contains(near, "recipient") && !strings.Contains(near, " to ") && !strings.Contains(near, "to:") {
+			return 0
 		}
 	}
 	isOwn := own[strings.ToLower(f.addr)]

@@ -60,11 +60,6 @@ func (s *scores) scoreMail(file string, want []labelled, rep *report.Report, vs 
 	got := make(map[string]int)
 	for i, rc := range rep.Recipients {
 		got[strings.ToLower(rc.Address)] = i
-		if rc.Original != "" {
-			if _, known := got[strings.ToLower(rc.Original)]; !known {
-				got[strings.ToLower(rc.Original)] = i
-			}
-		}
 	}
 	if want[0].kind == "unknown" || want[0].kind == "not-bounce" || want[0].kind == "auto-reply" {
 		if len(rep.Recipients) > 0 && want[0].recipient == "" {

@@ -318,5 +318,14 @@ func (c *days) withHours(lo, hi rows.Hour) []string {
 	return list
 }
 
+// lowest returns an id that is not above any of the day.
+func (d *day) lowest() mail.DeliveryID {
+	t, err := time.Parse(dayLayout, d.name)
+	if err != nil {
+		return mail.DeliveryID{} // never: days are named by dayName, and others are not in the catalogue
+	}
+	return lowestID(t)
+}
+
 // dayName returns the day t is in.
 func dayName(t time.Time) string { return t.UTC().Format(dayLayout) }

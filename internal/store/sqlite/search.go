@@ -40,7 +40,11 @@ func (s *Store) Search(ctx context.Context, q store.SearchQuery) (store.SearchPa
 	first := dayName(x.from.Time())
 	last := "~" // above every day
 	if below != highestID {
-		last = dayName(below.Time())
+		t := below.Time()
+		if below == lowestID(t) {
+			t = t.Add(-time.Millisecond) // nothing of that millisecond is below it, nor of that day if it is its first
+		}
+		last = dayName(t)
 	}
 	if !q.Message.IsZero() {
 		around := q.Message.Time()
@@ -113,8 +117,12 @@ func (x *search) searchDay(ctx context.Context, d *day) error {
 		case err != nil:
 			return err
 		}
-		if err := x.chunk(ctx, d, floor); err != nil || last || x.stopped {
+		if err := x.chunk(ctx, d, floor); err != nil || x.stopped {
 			return err
+		}
+		if last {
+			x.below = d.lowest() // the next day begins below it
+			return nil
 		}
 		x.below = mail.DeliveryID(floor)
 	}

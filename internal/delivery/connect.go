@@ -3,7 +3,6 @@ package delivery
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/postroad/postroad/internal/mail"
@@ -16,7 +15,7 @@ import (
 func (s *session) connect(c *candidates, need tlsNeed) *failure {
 	start := time.Now()
 	defer func() { s.connecting += time.Since(start) }()
-	worst := s.lastFailure // of a host that was given up for this one
+	worst := exhausted(s.lastFailure) // of a host that was given up for this one
 	at := s.at
 	for {
 		next, f, ok := c.next(s.ctx)
@@ -77,7 +76,7 @@ func (s *session) open(at candidate, timeout time.Duration, need tlsNeed) *failu
 			s.close()
 		}
 		if !handshake || need.must() || skipTLS || s.neverClear() || s.ctx.Err() != nil {
-			if f.stage == mail.StageConnect && f.reply == nil && f.scope == mail.ScopeHost {
+			if (f.stage == mail.StageConnect || f.stage == mail.StageGreeting) && f.scope == mail.ScopeHost && !f.untried {
 				s.d.badHosts.add(key, now.Add(badHostFor), now)
 			}
 			return f
@@ -96,12 +95,11 @@ func (s *session) openOnce(at candidate, timeout time.Duration, need tlsNeed, sk
 	} else if s.snap.Hostname != "" {
 		name = s.snap.Hostname
 	}
-	host := strings.TrimSuffix(at.host, ".")
 	o := smtpclient.Options{
-		Peer: at.addr, Host: host, Local: at.local, Name: name, Dial: s.d.opts.Dial, ConnectTimeout: timeout,
+		Peer: at.addr, Host: at.host, Local: at.local, Name: name, Dial: s.d.opts.Dial, ConnectTimeout: timeout,
 		StopGrace: s.d.opts.StopGrace, Transcript: s.d.opts.Transcripts,
 	}
-	config := s.tlsConfig(need, strings.Trim(strings.TrimPrefix(host, "[IPv6:"), "[]"))
+	config := s.tlsConfig(need, bareHost(at.host))
 	if need.mode == platform.TLSImplicit {
 		o.TLS = config
 	}

@@ -19,32 +19,45 @@ type content struct {
 // size returns the octets that go out.
 func (c *content) size() int64 { return int64(len(c.prefix)) + c.body.Size() }
 
-// prepare makes the content of the job for the peer of the open connection: converted where the peer needs it, then
-// signed. The failure is a refusal for good, or a fault of ours.
+// prepare makes the content of the job for the peer of the open connection. The failure is a refusal for good, or a
+// fault of ours.
 func (s *session) prepare(job *mail.Job) (*content, *failure) {
-	m := job.Message
 	ext := s.conn.Extensions()
-	convert := m.EightBit && !ext.EightBit
-	if s.made != nil && s.madeSeven == convert {
-		return s.made, nil
+	size := job.Body.Size()
+	convert := job.Message.EightBit && !ext.EightBit
+	if ext.Size > 0 && size > ext.Size {
+		return nil, tooLarge(size, ext.Size) // before a signature is made for nothing
 	}
-	if ext.Size > 0 && job.Body.Size() > ext.Size {
-		return nil, tooLarge(job.Body.Size(), ext.Size)
+	if s.made == nil || s.madeSeven != convert {
+		s.made = nil
+		if f := s.render(job, convert); f != nil {
+			return nil, f
+		}
+		s.made, s.madeSeven = &s.content, convert
 	}
+	if size = s.made.size(); ext.Size > 0 && size > ext.Size {
+		return nil, tooLarge(size, ext.Size)
+	}
+	return s.made, nil
+}
+
+// render fills s.content: converted where the peer needs it, then signed.
+func (s *session) render(job *mail.Job, convert bool) *failure {
+	m := job.Message
 	c := &s.content
 	*c = content{body: job.Body, eightBit: m.EightBit}
 	in := SignInput{Message: m, BodyHash: m.Content.BodyHash, Content: job.Body, BodyOffset: m.Content.BodyOffset}
 	if convert {
-		whole, err := readAll(job.Body)
+		whole, err := readHeader(job.Body, job.Body.Size())
 		if err != nil {
-			return nil, ourFault(mail.StageBody, mail.ScopeMessage, mail.ClassTransientSystem, "read content: "+err.Error())
+			return unreadable(err)
 		}
 		if s.d.opts.To7Bit == nil {
-			return nil, refusal(mail.ScopeMessage, mail.ClassContentSize, "5.6.3 the peer does not offer 8BITMIME and the content cannot be converted")
+			return refusal(mail.ScopeMessage, mail.ClassContentSize, "5.6.3 the peer does not offer 8BITMIME and the content cannot be converted")
 		}
 		seven, err := s.d.opts.To7Bit(whole)
 		if err != nil {
-			return nil, refusal(mail.ScopeMessage, mail.ClassContentSize, "5.6.3 the peer does not offer 8BITMIME and the content cannot be converted: "+err.Error())
+			return refusal(mail.ScopeMessage, mail.ClassContentSize, "5.6.3 the peer does not offer 8BITMIME and the content cannot be converted: "+err.Error())
 		}
 		c.body, c.eightBit = mail.BytesBody(seven), false
 		in.Content, in.BodyHash, in.BodyOffset = c.body, [32]byte{}, headerEnd(seven)
@@ -52,21 +65,22 @@ func (s *session) prepare(job *mail.Job) (*content, *failure) {
 	if s.d.opts.Sign != nil {
 		var err error
 		if c.prefix, err = s.d.sign(s.ctx, s.snap, in, convert); err != nil {
-			return nil, ourFault(mail.StageBody, mail.ScopeMessage, mail.ClassTransientSystem, "sign: "+err.Error())
+			return ourFault(mail.StageBody, mail.ScopeMessage, mail.ClassTransientSystem, "sign: "+err.Error())
 		}
-	}
-	if ext.Size > 0 && c.size() > ext.Size {
-		return nil, tooLarge(c.size(), ext.Size)
 	}
 	if m.UTF8 {
 		header, err := readHeader(c.body, in.BodyOffset)
 		if err != nil {
-			return nil, ourFault(mail.StageBody, mail.ScopeMessage, mail.ClassTransientSystem, "read content: "+err.Error())
+			return unreadable(err)
 		}
 		c.utf8 = !isASCII(header)
 	}
-	s.made, s.madeSeven = c, convert
-	return c, nil
+	return nil
+}
+
+// unreadable is that the stored content cannot be read.
+func unreadable(err error) *failure {
+	return ourFault(mail.StageBody, mail.ScopeMessage, mail.ClassTransientSystem, "read content: "+err.Error())
 }
 
 // tooLarge is the refusal of a message above the peer's stated limit (RFC 1870 §6.1).
@@ -100,8 +114,6 @@ func readHeader(b mail.Body, n int64) ([]byte, error) {
 	_, err = io.ReadFull(r, header)
 	return header, err
 }
-
-func readAll(b mail.Body) ([]byte, error) { return readHeader(b, b.Size()) }
 
 func isASCII(b []byte) bool {
 	for _, c := range b {

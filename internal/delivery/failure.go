@@ -85,6 +85,9 @@ func (s *session) failureOf(err error) *failure {
 		if errors.Is(e.Err, smtpclient.ErrProtocol) {
 			f.class = mail.ClassProtocol
 		}
+		if e.Stage == mail.StageConnect {
+			f.text = "cannot connect: " + e.Err.Error()
+		}
 		switch e.Stage {
 		case mail.StageRcpt, mail.StageData, mail.StageBody, mail.StageDot:
 			// It may be this very message that makes the peer hang up: the lane is not to suffer for it.
@@ -126,6 +129,22 @@ func (s *session) verdict(e *smtpclient.Error) *failure {
 		if f.scope == mail.ScopeRecipient {
 			f.scope = mail.ScopeSender
 		}
+	}
+	return f
+}
+
+// exhausted is what a failure that made us try the next host means when there is no further host. One that came after
+// the connection was ready for mail may be about this very message: it uses up its attempt, and the lane does not rest
+// for it; but 421 is a host that is closing, whatever it was told.
+func exhausted(f *failure) *failure {
+	if f == nil || f.scope != mail.ScopeHost || f.reply != nil && f.reply.Code == 421 {
+		return f
+	}
+	switch f.stage {
+	case mail.StageMail, mail.StageRcpt, mail.StageData, mail.StageBody, mail.StageDot:
+		e := *f
+		e.scope = mail.ScopeSession
+		return &e
 	}
 	return f
 }

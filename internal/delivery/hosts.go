@@ -114,11 +114,14 @@ func (c *candidates) lookUp(ctx context.Context, host string) *failure {
 
 // hostAddrs returns the addresses of an MX host, or of a relay that may be written as an address.
 func (s *session) hostAddrs(ctx context.Context, host string) ([]netip.Addr, error) {
-	if ip, err := netip.ParseAddr(strings.Trim(strings.TrimPrefix(host, "[IPv6:"), "[]")); err == nil {
+	if ip, err := netip.ParseAddr(bareHost(host)); err == nil {
 		return []netip.Addr{ip}, nil
 	}
 	return s.d.opts.MX.Addrs(ctx, host)
 }
+
+// bareHost returns a host name as it is, and an address literal as the address in it.
+func bareHost(host string) string { return strings.Trim(strings.TrimPrefix(host, "[IPv6:"), "[]") }
 
 // refuseAddr says why the session may not connect to ip, or "".
 func (s *session) refuseAddr(ip netip.Addr) string {

@@ -20,7 +20,7 @@ func (d *Delivery) logOutcome(s *session, dl *mail.Delivery, o *mail.Outcome) {
 	attrs := []slog.Attr{
 		slog.String(mail.LogEvent, string(o.Result)), slog.String(mail.LogTenant, m.Account),
 		slog.String(mail.LogMsg, m.ID.String()), slog.String(mail.LogRcpt, dl.Recipient.String()),
-		slog.Int(mail.LogAttempt, a.N), slog.String(mail.LogQueue, a.Lane), slog.String(mail.LogSource, a.Source),
+		slog.Int(mail.LogAttempt, a.N), slog.String(mail.LogQueue, dl.Queue.String()), slog.String(mail.LogSource, a.Source),
 		slog.String(mail.LogMX, a.Host+"["+a.IP+"]"), slog.String(mail.LogDelay, delays(a)),
 		slog.Int(mail.LogCode, a.Code), slog.String(mail.LogECode, a.Enhanced),
 	}

@@ -44,10 +44,20 @@ type peer struct {
 	implicit bool
 	before   func(command string)
 
+	record bool // fill taken
+	taken  []taken
+
 	mu       sync.Mutex
 	dials    int
 	commands []string // "1: MAIL FROM:<…>" with the number of the connection; with TLS "1+: …"
 	contents []string
+}
+
+// taken is a content that came to its end, to whom, and the reply, "" if none was sent.
+type taken struct {
+	to      []string
+	content string
+	said    string
 }
 
 func (p *peer) next(key, otherwise string) string {
@@ -91,6 +101,7 @@ func (p *peer) serve(conn net.Conn, n int) {
 		return
 	}
 	accepted, sender := 0, false
+	var to []string
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
@@ -143,7 +154,7 @@ func (p *peer) serve(conn net.Conn, n int) {
 			conn, r, secure = t, bufio.NewReaderSize(t, 1<<20), "+"
 		case "MAIL":
 			reply := p.next(line, "250 sender ok")
-			accepted, sender = 0, strings.HasPrefix(reply, "2")
+			accepted, sender, to = 0, strings.HasPrefix(reply, "2"), nil
 			if !say(reply) {
 				return
 			}
@@ -154,6 +165,8 @@ func (p *peer) serve(conn net.Conn, n int) {
 			}
 			if strings.HasPrefix(reply, "2") {
 				accepted++
+				local, _, _ := strings.Cut(strings.TrimPrefix(line, "RCPT TO:<"), "@")
+				to = append(to, local)
 			}
 			if !say(reply) {
 				return
@@ -180,7 +193,7 @@ func (p *peer) serve(conn net.Conn, n int) {
 				}
 				b.WriteString(strings.TrimPrefix(l, "."))
 			}
-			if !p.take(b.String(), say) {
+			if !p.take(b.String(), to, say) {
 				return
 			}
 		case "BDAT":
@@ -196,7 +209,7 @@ func (p *peer) serve(conn net.Conn, n int) {
 				}
 				continue
 			}
-			if !p.take(string(b), say) {
+			if !p.take(string(b), to, say) {
 				return
 			}
 		case "QUIT":
@@ -210,7 +223,7 @@ func (p *peer) serve(conn net.Conn, n int) {
 	}
 }
 
-func (p *peer) take(content string, say func(string) bool) bool {
+func (p *peer) take(content string, to []string, say func(string) bool) bool {
 	if p.before != nil {
 		p.before(".")
 	}
@@ -220,7 +233,17 @@ func (p *peer) take(content string, say func(string) bool) bool {
 		p.contents = append(p.contents, content)
 		p.mu.Unlock()
 	}
-	return say(reply)
+	said := say(reply)
+	if p.record && (strings.HasPrefix(reply, "2") || reply == "LOST") {
+		x := taken{to: to, content: content, said: reply}
+		if reply == "LOST" {
+			x.said = ""
+		}
+		p.mu.Lock()
+		p.taken = append(p.taken, x)
+		p.mu.Unlock()
+	}
+	return said
 }
 
 // did returns the commands that begin with one of the words, with the numbers of their connections.

@@ -126,15 +126,16 @@ func (s *session) take(job *mail.Job) {
 				list.skip = s.at.addr
 			}
 			if !list.more() {
-				s.failAll(s.lastFailure)
+				s.failAll(exhausted(s.lastFailure))
 				return
 			}
 		}
 		if len(s.left) > 0 && s.opened >= maxSessions {
-			if s.lastFailure == nil {
-				s.lastFailure = ourFault(mail.StageMail, mail.ScopeSession, mail.ClassNetwork, "too many connections were lost in one attempt")
+			f := exhausted(s.lastFailure)
+			if f == nil {
+				f = ourFault(mail.StageMail, mail.ScopeSession, mail.ClassNetwork, "too many connections were lost in one attempt")
 			}
-			s.failAll(s.lastFailure)
+			s.failAll(f)
 		}
 	}
 }

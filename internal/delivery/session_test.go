@@ -47,6 +47,17 @@ func TestOutcomes(t *testing.T) {
 		"no such user": {world: func(w *world) { w.one().set("RCPT TO:<b", "550 5.1.1 User unknown") }, jobs: []mail.Job{job(body, b), job(body, c)}, want: []string{"bounced invalid-recipient/recipient at rcpt 550 mx1", "delivered mx1"}},
 		"greylisted":   {world: func(w *world) { w.one().set("RCPT TO:<b", "450 4.2.0 Greylisted, please try again later") }, want: []string{"deferred greylisted/recipient at rcpt 450 mx1"}},
 		"5xx not understood ends this delivery only": {world: func(w *world) { w.one().set("RCPT TO:<b", "555 hmm") }, want: []string{"bounced protocol/recipient at rcpt 555 mx1"}},
+		"4xx at MAIL of all hosts uses up the attempt, and the lane goes on": {
+			world: func(w *world) {
+				w.one().set("MAIL", "451 4.3.0 hmm", "250 ok")
+				w.two().set("MAIL", "451 4.3.0 hmm", "250 ok")
+			}, jobs: []mail.Job{job(body, b)},
+			want: []string{"deferred transient-system/session at mail 451 mx2"},
+		},
+		"421 at MAIL of all hosts rests the lane": {
+			world: func(w *world) { w.one().set("MAIL", "421 4.3.2 closing"); w.two().set("MAIL", "421 4.3.2 closing") }, jobs: []mail.Job{job(body, b), job(body, b)},
+			want: []string{"deferred transient-system/host at mail 421 mx2 untried", "1 not taken"},
+		},
 		"site is busy: the lane rests, no attempt is used up": {
 			world: func(w *world) {
 				w.one().set("RCPT", "450 4.7.1 rate limited, too many messages from your IP, slow down")
@@ -59,7 +70,10 @@ func TestOutcomes(t *testing.T) {
 		"spam at the dot": {world: func(w *world) { w.one().set(".", "554 5.7.1 message rejected as spam") }, want: []string{"bounced policy-spam/sender at dot 554 mx1"}},
 
 		// Content.
-		"size limit of the peer":          {world: func(w *world) { w.one().offers = [][]string{{"PIPELINING", "SIZE 20"}} }, want: []string{"bounced content-size/message at mail mx1"}, did: []string{}},
+		"size limit of the peer": {world: func(w *world) { w.one().offers = [][]string{{"PIPELINING", "SIZE 20"}} }, want: []string{"bounced content-size/message at mail mx1"}, did: []string{}},
+		"size limit of the second host": {
+			world: func(w *world) { w.one().set("MAIL", "421 no"); w.two().offers = [][]string{{"SIZE 20"}} }, want: []string{"bounced content-size/message at mail mx2"},
+		},
 		"4xx at the dot":                  {world: func(w *world) { w.one().set(".", "451 4.3.0 try later") }, want: []string{"deferred transient-system/message at dot 451 mx1"}},
 		"a peer that hangs up on content": {world: func(w *world) { w.one().set("DATA", "CLOSE") }, jobs: []mail.Job{job(body, b), job(body, c)}, want: []string{"deferred network/session at data mx1", "1 not taken"}},
 		"BDAT":                            {world: func(w *world) { w.one().offers = [][]string{{"PIPELINING", "CHUNKING"}} }, want: []string{"delivered mx1"}},

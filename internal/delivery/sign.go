@@ -15,13 +15,13 @@ import (
 type signatures struct {
 	max   int
 	mu    sync.Mutex
+	state *platform.Snapshot // they were made under; a change of keys makes a new one, and all are forgotten
 	known map[signatureKey]*signature
 }
 
 type signatureKey struct {
 	message mail.MessageID
 	seven   bool
-	state   *platform.Snapshot // a change of keys makes a new snapshot
 }
 
 type signature struct {
@@ -35,9 +35,13 @@ func newSignatures(max int) *signatures {
 }
 
 // get returns the entry of a key, making room for it if need be.
-func (s *signatures) get(k signatureKey) *signature {
+func (s *signatures) get(k signatureKey, state *platform.Snapshot) *signature {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if state != s.state {
+		clear(s.known)
+		s.state = state
+	}
 	e := s.known[k]
 	if e == nil {
 		for old := range s.known {
@@ -63,8 +67,8 @@ func (d *Delivery) sign(ctx context.Context, snap *platform.Snapshot, in SignInp
 	if in.Message.Recipients < 2 {
 		return d.signNow(ctx, in)
 	}
-	k := signatureKey{message: in.Message.ID, seven: seven, state: snap}
-	e := d.signatures.get(k)
+	k := signatureKey{message: in.Message.ID, seven: seven}
+	e := d.signatures.get(k, snap)
 	e.once.Do(func() { e.fields, e.err = d.signNow(ctx, in) })
 	if e.err != nil {
 		d.signatures.drop(k)

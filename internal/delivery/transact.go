@@ -96,7 +96,7 @@ func (s *session) fillGroup(c *content) *failure {
 			}
 			r.Notify |= mail.NotifySuccess
 		}
-		if ext.DSN && r.Notify != 0 && r.ORcpt == "" && s.sender(d) == m.From {
+		if ext.DSN && r.Notify != 0 && r.ORcpt == "" && d.Recipient.IsASCII() {
 			r.ORcpt = "rfc822;" + d.Recipient.String()
 		}
 		s.rcpts = append(s.rcpts, r)

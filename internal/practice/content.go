@@ -191,7 +191,7 @@ func headerField(header []byte, name string) string {
 			value += line
 			continue
 		}
-		if n, v, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimSpace(n), name) {
+		if n, v, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimRight(n, " \t"), name) {
 			value, found = v, true
 		}
 	}

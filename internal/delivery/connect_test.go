@@ -256,6 +256,22 @@ func TestRelayThatStopsOffering(t *testing.T) {
 	}
 }
 
+// TestLoginIsNeverInClear holds that a relay with a login is not spoken to in clear even by an opportunistic route that
+// has never seen its TLS: whoever takes STARTTLS out of the first connection gets nothing either.
+func TestLoginIsNeverInClear(t *testing.T) {
+	for _, auth := range []string{"", "plain", "login", "cram-md5"} {
+		for _, offer := range [][]string{{"PIPELINING", "AUTH PLAIN LOGIN CRAM-MD5"}, {"AUTH PLAIN LOGIN CRAM-MD5", "STARTTLS"}} {
+			w := relay(t, func(r *platform.Route) { r.TLS, r.Auth = platform.TLSOpportunistic, auth })
+			w.one().offers = [][]string{offer}
+			w.one().set("STARTTLS", "GARBAGE")
+			words, _ := w.run(w.build(), gateway, job(body, "b@example.com"))
+			if !strings.HasPrefix(words[0], "deferred ") || !strings.Contains(words[0], "/route at starttls") || len(w.one().did("AUTH", "MAIL")) > 0 {
+				t.Errorf("auth %q, offered %v: %s, sent %v", auth, offer, words[0], w.one().did("AUTH", "MAIL"))
+			}
+		}
+	}
+}
+
 // TestRelayOnceSeenWithTLS holds that a relay without login, of opportunistic mode, is not spoken to in clear after it
 // has been spoken to with TLS.
 func TestRelayOnceSeenWithTLS(t *testing.T) {
@@ -350,6 +366,21 @@ func TestStop(t *testing.T) {
 	d.Session(ctx, direct, func(context.Context) (mail.Job, bool) { n++; return jobs[(n-1)%2], n <= 2 }, func(_ mail.Job, o mail.Outcome) { got = append(got, inWords(&o)) })
 	if diff := cmp.Diff([]string{"delivered mx1", "deferred network/ at mail mx1 untried"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestTranscriptOfAFailedOpening holds that the dialogue of a connection that was given up before any mail is kept,
+// without the password, and that of mail that was taken is not where only failures are wanted.
+func TestTranscriptOfAFailedOpening(t *testing.T) {
+	w := relay(t, nil)
+	w.opts.Transcripts, w.opts.FailuresOnly = 4096, true
+	w.one().set("AUTH", "535 5.7.8 wrong", "235 in")
+	d := w.build()
+	_, failed := w.run(d, gateway, job(body, "b@example.com"))
+	_, good := w.run(d, gateway, job(body, "b@example.com"))
+	got := failed[0].Attempt.Transcript
+	if !strings.Contains(got, "C: AUTH PLAIN ***\nS: 535 5.7.8 wrong") || strings.Contains(got, "AHVzZXI") || good[0].Result != mail.Relayed || good[0].Attempt.Transcript != "" {
+		t.Errorf("kept\n%s\nand of the good one\n%s", got, good[0].Attempt.Transcript)
 	}
 }
 

@@ -52,6 +52,18 @@ func TestEightBit(t *testing.T) {
 	}
 }
 
+// TestSecondHostIsAnother holds that what was made for one host is not sent to the next, which has other extensions.
+func TestSecondHostIsAnother(t *testing.T) {
+	w := newWorld(t)
+	w.opts.To7Bit = compose.To7Bit
+	w.one().offers, w.two().offers = [][]string{{"8BITMIME", "PIPELINING"}}, [][]string{{}}
+	w.one().set("RCPT", "421 4.3.2 going down")
+	words, _ := w.run(w.build(), direct, job(german, "b@example.com"))
+	if words[0] != "delivered mx2" || !strings.Contains(w.two().contents[0], "Gr=C3=BCn.") {
+		t.Errorf("%v, arrived %q", words, w.two().contents)
+	}
+}
+
 func TestUTF8(t *testing.T) {
 	header := "From: a@example.org\r\nSubject: Grüße\r\n\r\nHello.\r\n"
 	for name, test := range map[string]struct {

@@ -40,7 +40,7 @@ func collect(raw []byte, lim Limits) *letter {
 	raw = bytes.TrimLeft(raw, " \t\r\n") // a blank line before the header
 	var plain, rich strings.Builder
 	inside := -1 // the Index of an attached message we are in
-	depth := 0
+	depth, wrapped := 0, false
 	opts := message.WalkOptions{MaxDepth: lim.Depth, MaxParts: lim.Parts, MaxBytes: int64(lim.Bytes), MaxHeader: maxHeader, Lenient: true, Messages: true}
 	err := message.Walk(raw, opts, func(p message.Part) error {
 		m.parts++
@@ -56,10 +56,14 @@ func collect(raw []byte, lim Limits) *letter {
 			return message.SkipPart
 		}
 		inside = -1
+		if p.Depth == 1 && wrapped {
+			m.returned, m.hasOrigin = p.Header, true
+		}
 		switch {
 		case p.Media.Type == "message/rfc822" || p.Media.Type == "message/global":
 			if p.Depth == 0 {
-				return nil // the mail itself calls itself a message: go in
+				wrapped = true // the mail is nothing but an attached one: it may be the report, or what is complained of
+				return nil
 			}
 			inside, depth = p.Index, p.Depth
 		case p.Children:

@@ -31,13 +31,13 @@ func (m *letter) readText(r *Report) {
 	daemon := m.fromDaemon()
 	fails, delays := countWords(words, failureWords), countWords(words, delayWords)
 	xfr := m.failedRecipients()
-	if auto >= certain && !(daemon && fails > 0) && len(xfr) == 0 {
-		m.beAutoReply(r)
-		return
-	}
 	if m.challenge(words) && len(xfr) == 0 && !(daemon && fails > 0 && m.hasCodes()) {
 		r.Kind, r.Dialect, r.Reason = Challenge, "text", "challenge words"
 		m.answerTo(r)
+		return
+	}
+	if auto >= certain && !(daemon && fails > 0) && len(xfr) == 0 {
+		m.beAutoReply(r)
 		return
 	}
 	recipients := m.textRecipients(xfr)
@@ -83,7 +83,7 @@ func (m *letter) failureEvidence(words int, daemon, xfr bool, rs []Recipient) in
 		n++
 	}
 	subject := m.subject()
-	if containsAny(subject, failureWords) || containsAny(subject, delayWords) {
+	if containsAny(subject, failureWords) || containsAny(subject, delayWords) || containsAny(subject, reportSubjects) {
 		n += 2
 	}
 	if words > 0 {
@@ -138,7 +138,7 @@ func (m *letter) fromDaemon() bool {
 			continue
 		}
 		lower := strings.ToLower(message.DecodeWords(v))
-		if strings.TrimSpace(lower) == "<>" || strings.Contains(lower, "mailer-daemon") || strings.Contains(lower, "mail delivery") || strings.Contains(lower, "delivery subsystem") || strings.Contains(lower, "postmaster") || strings.Contains(lower, "mail deliver system") || strings.Contains(lower, "system administrator") || strings.Contains(lower, "mail administrator") || strings.Contains(lower, "mail service") {
+		if strings.TrimSpace(lower) == "<>" || strings.Contains(lower, "mailer-daemon") || strings.Contains(lower, "mail delivery") || strings.Contains(lower, "delivery subsystem") || strings.Contains(lower, "postmaster") || strings.Contains(lower, "mail deliver system") || strings.Contains(lower, "system administrator") || strings.Contains(lower, "mail administrator") || strings.Contains(lower, "mail service") || strings.Contains(lower, "mail system") {
 			return true
 		}
 		if a := firstAddress(v); a != "" && daemonLocal(a) {

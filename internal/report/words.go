@@ -32,6 +32,11 @@ var failureWords = []string{
 	"kunde inte levereras", "kunne ikke leveres", "kunne ikke afleveres", "ikke leveret", "olevererad", "toimitus epäonnistui", "ei voitu toimittaa", "nelze doručit", "nedoručiteln", "nedoručen", "nem kézbesíthető", "kézbesíthetetlen", "teslim edilemedi", "iletilemedi",
 }
 
+// reportSubjects stand in the subject of a report without saying what it reports.
+var reportSubjects = []string{
+	"delivery status", "delivery notification", "delivery report", "mail delivery", "message delivery", "message status", "status notification", "non-delivery", "nondelivery", "mail system error", "mail error", "error report", "warning--",
+}
+
 // delayWords tell that it is still being tried.
 var delayWords = []string{
 	"not yet been delivered", "not been delivered yet", "warning message only", "has been delayed", "have been delayed", "delivery attempts will continue", "message will be retried", "will be retried for",

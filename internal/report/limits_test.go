@@ -1,0 +1,102 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestLimits(t *testing.T) {
+	many := new(bytes.Buffer)
+	many.WriteString("From: MAILER-DAEMON@x\nContent-Type: multipart/report; boundary=b\n\n--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; x\n\n")
+	for i := range 3000 {
+		fmt.Fprintf(many, "Final-Recipient: rfc822; u%d@example.com\nAction: failed\nStatus: 5.1.1\n\n", i)
+	}
+	r := Parse(many.Bytes(), Limits{Recipients: 50})
+	if len(r.Recipients) != 50 || !r.Truncated {
+		t.Errorf("%d recipients, truncated %v", len(r.Recipients), r.Truncated)
+	}
+
+	deep := strings.Repeat("Content-Type: multipart/mixed; boundary=b\n\n--b\n", 500)
+	if r := Parse([]byte(deep), Limits{}); !r.Truncated {
+		t.Error("500 parts within parts are not truncated")
+	}
+
+	long := append([]byte("From: MAILER-DAEMON@x\nSubject: failure notice\n\n"), bytes.Repeat([]byte("text "), 1<<20)...)
+	if r := Parse(long, Limits{Bytes: 1000, Text: 100}); !r.Truncated || len(r.Text) > 100 {
+		t.Errorf("truncated %v, text of %d octets", r.Truncated, len(r.Text))
+	}
+}
+
+// TestTime: hostile mails of the greatest size are read in time that grows no faster than the size.
+func TestTime(t *testing.T) {
+	const size = 1 << 20
+	for name, unit := range map[string]string{
+		"addresses":  "<a@b.c>: 550 5.1.1 x\n",
+		"from lines": "\nFrom a@b Tue Mar  3 10:00:00 2026\nTo: x\n",
+		"fields":     "Final-Recipient: rfc822; a@b.example\n",
+		"headers":    "Received: x\n",
+		"tags":       "<a",
+		"at signs":   "@",
+		"blank":      "\n\n \n",
+		"marks":      "--- Original message follows\n",
+		"words":      "[\"",
+	} {
+		for _, ctype := range []string{"text/plain", "text/html", "multipart/report; boundary=b", "message/rfc822"} {
+			raw := []byte("From: MAILER-DAEMON@x\nContent-Type: " + ctype + "\n\n" + strings.Repeat(unit, size/len(unit)))
+			start := time.Now()
+			Parse(raw, Limits{})
+			// Far above what it takes, far below what a square of the size would.
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("%s as %s: %s", name, ctype, took)
+			}
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, file := range []string{"bounces.txt", "autoreplies.txt", "challenges.txt", "complaints.txt"} {
+		for _, s := range samples(f, file) {
+			f.Add(s.raw)
+		}
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		r := Parse(raw, Limits{})
+		for _, rc := range r.Recipients {
+			if rc.Address == "" {
+				t.Error("a recipient without an address")
+			}
+			if len(rc.Diagnostic) > maxDiagnostic || strings.ContainsAny(rc.Diagnostic+rc.Address, "\r\n\x00") {
+				t.Errorf("diagnostic or address not one line: %q %q", rc.Address, rc.Diagnostic)
+			}
+		}
+		if r.Kind == AutoReply && len(r.Recipients) > 0 {
+			t.Error("an auto-reply with failing recipients")
+		}
+		if (r.Kind == Complaint) != (r.Feedback != nil) {
+			t.Error("complaint and feedback do not agree")
+		}
+		if len(r.Text) > DefaultLimits.Text {
+			t.Error("text too long")
+		}
+	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	var all [][]byte
+	for _, file := range []string{"bounces.txt", "autoreplies.txt", "challenges.txt", "complaints.txt"} {
+		for _, s := range samples(b, file) {
+			// Real reports return a message of some kilobytes.
+			all = append(all, append(s.raw, bytes.Repeat([]byte("A line of the text that was returned with it.\n"), 80)...))
+		}
+	}
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		Parse(all[i%len(all)], Limits{})
+		i++
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "reports/s")
+}

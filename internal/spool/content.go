@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +25,9 @@ const (
 	ownerFile     = "owner"
 	contentSuffix = ".eml"
 )
+
+// contentBuffer is how much of a content is written at once, in octets.
+const contentBuffer = 64 << 10
 
 // spaceEvery is how much content is written between two looks at the free disk space, in octets.
 const spaceEvery = 4 << 20
@@ -133,7 +135,7 @@ type ContentWriter struct {
 	s     *Spool
 	id    mail.MessageID
 	file  vfs.File
-	buf   *bufio.Writer
+	buf   []byte
 	size  int64
 	check int64 // size at which to look at the disk space again
 	sum   uint32
@@ -170,8 +172,7 @@ func (s *Spool) NewContent(id mail.MessageID) (*ContentWriter, error) {
 		s.contents.forget(id)
 		return nil, fmt.Errorf("spool: create content: %w", err)
 	}
-	// The buffer is also a copy: a vfs.File may change what it is given.
-	return &ContentWriter{s: s, id: id, file: f, buf: bufio.NewWriterSize(f, 64<<10), check: spaceEvery}, nil
+	return &ContentWriter{s: s, id: id, file: f, buf: make([]byte, 0, contentBuffer), check: spaceEvery}, nil
 }
 
 // Write implements io.Writer. After an error only Abort is of use.
@@ -189,13 +190,33 @@ func (w *ContentWriter) Write(p []byte) (int, error) {
 			return 0, w.err
 		}
 	}
-	n, err := w.buf.Write(p)
-	w.sum = crc32.Update(w.sum, castagnoli, p[:n])
-	w.size += int64(n)
-	if err != nil {
-		w.err = fmt.Errorf("spool: write content: %w", err)
+	written := 0
+	for len(p) > 0 {
+		// Always through the buffer: a vfs.File may change what it is given.
+		n := copy(w.buf[len(w.buf):cap(w.buf)], p)
+		w.buf = w.buf[:len(w.buf)+n]
+		w.sum = crc32.Update(w.sum, castagnoli, p[:n])
+		w.size += int64(n)
+		written += n
+		p = p[n:]
+		if len(w.buf) == cap(w.buf) {
+			if w.err = w.flush(); w.err != nil {
+				return written, w.err
+			}
+		}
 	}
-	return n, w.err
+	return written, nil
+}
+
+func (w *ContentWriter) flush() error {
+	if len(w.buf) == 0 {
+		return nil
+	}
+	if _, err := w.file.Write(w.buf); err != nil {
+		return fmt.Errorf("spool: write content: %w", err)
+	}
+	w.buf = w.buf[:0]
+	return nil
 }
 
 // Size returns the octets written so far.
@@ -214,8 +235,8 @@ func (w *ContentWriter) Finish() error {
 }
 
 func (w *ContentWriter) finish() error {
-	if err := w.buf.Flush(); err != nil {
-		return fmt.Errorf("spool: write content: %w", err)
+	if err := w.flush(); err != nil {
+		return err
 	}
 	if err := w.file.Sync(); err != nil {
 		return fmt.Errorf("spool: sync content: %w", err)

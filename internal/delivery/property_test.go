@@ -21,11 +21,11 @@ import (
 // is whole.
 func TestWhateverThePeerDoes(t *testing.T) {
 	replies := map[string][]string{
-		"":     {"220 hi", "421 busy", "554 no", "CLOSE", "nonsense"},
-		"EHLO": {"250 mx", "250-mx\n250 PIPELINING", "250-mx\n250-PIPELINING\n250 CHUNKING", "250-mx\n250 CHUNKING", "550 no", "421 no", "CLOSE"},
-		"MAIL": {"250 ok", "250 ok", "250 ok", "451 later", "550 no", "421 no", "CLOSE", "354 what", "x"},
-		"RCPT": {"250 ok", "250 ok", "250 ok", "450 4.2.0 greylisted", "550 5.1.1 no such user", "452 4.5.3 too many recipients", "421 no", "CLOSE", "250-a\n550 b"},
-		"DATA": {"354 go", "354 go", "354 go", "451 later", "554 no", "421 no", "CLOSE", "250 what"},
+		"":     {"220 hi", "220 hi", "220 hi", "220 hi", "421 busy", "554 no", "CLOSE", "nonsense"},
+		"EHLO": {"250 mx", "250 mx", "250-mx\n250 PIPELINING", "250-mx\n250 PIPELINING", "250-mx\n250-PIPELINING\n250 CHUNKING", "250-mx\n250 CHUNKING", "550 no", "421 no", "CLOSE"},
+		"MAIL": {"250 ok", "250 ok", "250 ok", "250 ok", "250 ok", "250 ok", "451 later", "550 no", "421 no", "CLOSE", "354 what", "x"},
+		"RCPT": {"250 ok", "250 ok", "250 ok", "250 ok", "250 ok", "250 ok", "450 4.2.0 greylisted", "550 5.1.1 no such user", "452 4.5.3 too many recipients", "421 no", "CLOSE", "250-a\n550 b"},
+		"DATA": {"354 go", "354 go", "354 go", "354 go", "354 go", "354 go", "451 later", "554 no", "421 no", "CLOSE", "250 what"},
 		".":    {"250 taken", "250 taken", "451 later", "554 spam", "421 no", "LOST", "CLOSE", "x"},
 	}
 	rapid.Check(t, func(r *rapid.T) {

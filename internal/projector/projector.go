@@ -278,13 +278,14 @@ func (p *Projector) step(ctx context.Context, watermark uint64) (n int, upTo uin
 	return len(events), upTo
 }
 
-// milestone notes when the watermark was reached, at most once a second.
+// milestone notes when the watermark was reached: always the last one, the others about a second apart.
 func (p *Projector) milestone(watermark uint64) {
-	now := p.opts.Now()
-	if n := len(p.recorded); n > 0 && now.Sub(p.recorded[n-1].at) < time.Second {
+	m := milestone{watermark, p.opts.Now()}
+	if n := len(p.recorded); n > 1 && m.at.Sub(p.recorded[n-2].at) < time.Second {
+		p.recorded[n-1] = m
 		return
 	}
-	p.recorded = append(p.recorded, milestone{watermark, now})
+	p.recorded = append(p.recorded, m)
 }
 
 // trim forgets events that have been recorded for TrimAge, when there are TrimEvents of them. A failure is left for

@@ -101,8 +101,9 @@ func New(o Options) (*API, error) {
 // Handler serves clients that come over the network.
 func (a *API) Handler() http.Handler { return a.authenticate(a.negotiate(a.mux), false) }
 
-// LocalHandler serves clients of the admin socket: whoever may open it is the operator.
-func (a *API) LocalHandler() http.Handler { return a.authenticate(a.negotiate(a.mux), true) }
+// LocalHandler serves clients of the admin socket: whoever may open it is the operator. It has the profiles of
+// /debug/pprof/ besides.
+func (a *API) LocalHandler() http.Handler { return withProfiles(a.authenticate(a.negotiate(a.mux), true)) }
 
 // OpenAPI returns the contract as JSON.
 func (a *API) OpenAPI() ([]byte, error) { return json.MarshalIndent(a.huma.OpenAPI(), "", "  ") }

@@ -48,7 +48,7 @@ func (m *letter) autoReply() int {
 	machine := submitted != "" && submitted != "no"
 	replied := strings.HasPrefix(submitted, "auto-replied")
 	subject := m.subject()
-	bySubject := containsAny(stripRe(subject), autoSubjects)
+	bySubject := autoSubjects.in(stripRe(subject))
 	daemon := m.fromDaemon()
 	switch {
 	case bySubject && !daemon:
@@ -56,7 +56,7 @@ func (m *letter) autoReply() int {
 	case replied && !daemon:
 		return certain
 	}
-	phrases := countWords(m.lowered(), autoBodies)
+	phrases := autoBodies.count(m.lowered(), manyWords)
 	soft := machine || m.nullReturnPath() || strings.EqualFold(precedence, "bulk") || strings.EqualFold(precedence, "junk") || m.hasField("X-Auto-Response-Suppress") || m.hasField("In-Reply-To") && strings.HasPrefix(subject, "re:") && machine
 	switch {
 	case daemon && bySubject && phrases > 0:
@@ -125,8 +125,8 @@ func (m *letter) challenge(words string) bool {
 		}
 	}
 	if v, _ := m.header.Get("X-Delivery-Agent"); strings.HasPrefix(strings.ToLower(v), "tmda") {
-		return containsAny(words, challengeWords)
+		return challengeWords.in(words)
 	}
-	n := countWords(words, challengeWords)
-	return n >= 2 && containsAny(m.subject(), challengeSubjects) || n >= 4
+	n := challengeWords.count(words, manyWords)
+	return n >= 2 && challengeSubjects.in(m.subject()) || n >= 4
 }

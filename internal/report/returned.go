@@ -4,12 +4,12 @@ import "strings"
 
 // returnedMarks stand in the line that announces the returned message. The line must be short and hold nothing else
 // of weight: a sentence that mentions the original message is no mark.
-var returnedMarks = []string{
+var returnedMarks = newWordSet(
 	"below this line is a copy", "enclosed is a copy", "original message follows", "original message", "message header follows", "message headers follow", "header of the original message", "headers of the original message",
 	"copy of the message", "copy of your message", "unsent message follows", "unsent message below", "returned mail", "returned message", "contents of the undelivered", "undelivered message", "message text follows", "text of your message", "message content follows", "message contents follow",
 	"top 20 lines", "lines of the message follow", "included is a copy of the message header", "copy of the message header", "body of message generated", "message body follows", "return message", "original headers", "headers follow", "beginning of the original", "your original message", "start of original message", "forwarded message", "begin message", "original mail", "returned mail follows", "the message that caused this",
 	"ursprüngliche nachricht", "originalnachricht", "kopie ihrer nachricht", "kopfzeilen der", "message d'origine", "message original", "mensaje original", "messaggio originale", "mensagem original", "oorspronkelijk bericht", "oryginalna wiadomość", "исходное сообщение", "заголовки письма", "текст письма", "元のメッセージ", "原文", "原始邮件", "原邮件", "原信件",
-}
+)
 
 // maxMarkLine bounds the length of a line that announces the returned message, in octets.
 const maxMarkLine = 110
@@ -52,12 +52,7 @@ func isReturnedMark(line string) bool {
 	if strings.Contains(lower, "was received") || strings.Contains(lower, "receive a copy") || strings.IndexByte(line, '@') >= 0 {
 		return false // "The original message was received at …" opens many reports
 	}
-	for _, w := range returnedMarks {
-		if strings.Contains(lower, w) {
-			return true
-		}
-	}
-	return false
+	return returnedMarks.in(lower)
 }
 
 // returnedFields are the names that begin or fill the header of a real message.

@@ -29,7 +29,7 @@ func (m *letter) readText(r *Report) {
 	words := m.lowered()
 	auto := m.autoReply()
 	daemon := m.fromDaemon()
-	fails, delays := countWords(words, failureWords), countWords(words, delayWords)
+	fails, delays := failureWords.count(words, manyWords), delayWords.count(words, manyWords)
 	xfr := m.failedRecipients()
 	if m.challenge(words) && len(xfr) == 0 && !(daemon && fails > 0 && m.hasCodes()) {
 		r.Kind, r.Dialect, r.Reason = Challenge, "text", "challenge words"
@@ -57,7 +57,7 @@ func (m *letter) readText(r *Report) {
 	}
 	r.Kind, r.Dialect, r.Reason = Bounce, "text", "failure words"
 	action := Failed
-	if delays > 0 && !containsAny(words, finalWords) {
+	if delays > 0 && !finalWords.in(words) {
 		r.Kind, r.Reason, action = Delay, "delay words", Delayed
 	}
 	for _, rc := range recipients {
@@ -65,6 +65,9 @@ func (m *letter) readText(r *Report) {
 		r.add(rc, m.lim.Recipients)
 	}
 }
+
+// manyWords is how many different words of a list are enough.
+const manyWords = 5
 
 // failureThreshold is the evidence at which a mail counts as a failure.
 const failureThreshold = 3
@@ -83,7 +86,7 @@ func (m *letter) failureEvidence(words int, daemon, xfr bool, rs []Recipient) in
 		n++
 	}
 	subject := m.subject()
-	if containsAny(subject, failureWords) || containsAny(subject, delayWords) || containsAny(subject, reportSubjects) {
+	if failureWords.in(subject) || delayWords.in(subject) || reportSubjects.in(subject) {
 		n += 2
 	}
 	if words > 0 {
@@ -161,24 +164,6 @@ func (m *letter) failedRecipients() (all []string) {
 		}
 	}
 	return all
-}
-
-func countWords(text string, words []string) (n int) {
-	for _, w := range words {
-		if strings.Contains(text, w) {
-			n++
-		}
-	}
-	return n
-}
-
-func containsAny(text string, words []string) bool {
-	for _, w := range words {
-		if strings.Contains(text, w) {
-			return true
-		}
-	}
-	return false
 }
 
 // textRecipients finds the recipients an explanation speaks of. Those of X-Failed-Recipients, if given, are all.
@@ -449,7 +434,7 @@ func (m *letter) strength(line string, f found, before string, own map[string]bo
 		return medium
 	}
 	lower := strings.ToLower(line)
-	if containsAny(lower, failureWords) || containsAny(before, failureWords) {
+	if failureWords.in(lower) || failureWords.in(before) {
 		return medium
 	}
 	return weak

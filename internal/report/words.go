@@ -5,7 +5,7 @@ package report
 // some of sv da no fi cs hu tr.
 
 // failureWords tell that something was not delivered.
-var failureWords = []string{
+var failureWords = newWordSet(
 	"could not be delivered", "couldn't be delivered", "cannot be delivered", "can't be delivered", "can not be delivered",
 	"wasn't able to deliver", "was not able to deliver", "weren't able to deliver", "were not able to deliver", "unable to deliver",
 	"was unable to deliver", "not been delivered", "was not delivered", "were not delivered", "wasn't delivered", "not delivered to", "is not delivered",
@@ -30,28 +30,28 @@ var failureWords = []string{
 	"无法投递", "退信", "投递失败", "无法发送", "发送失败", "未能送达", "无法送达", "無法投遞", "無法傳送", "传输失败", "未送达", "無法送達", "被退回", "邮件传输失败",
 	"배달되지", "전송 실패", "전송에 실패", "반송", "전달되지", "전송하지 못", "배달할 수 없",
 	"kunde inte levereras", "kunne ikke leveres", "kunne ikke afleveres", "ikke leveret", "olevererad", "toimitus epäonnistui", "ei voitu toimittaa", "nelze doručit", "nedoručiteln", "nedoručen", "nem kézbesíthető", "kézbesíthetetlen", "teslim edilemedi", "iletilemedi",
-}
+)
 
 // reportSubjects stand in the subject of a report without saying what it reports.
-var reportSubjects = []string{
+var reportSubjects = newWordSet(
 	"delivery status", "delivery notification", "delivery report", "mail delivery", "message delivery", "message status", "status notification", "non-delivery", "nondelivery", "mail system error", "mail error", "error report", "warning--",
-}
+)
 
 // delayWords tell that it is still being tried.
-var delayWords = []string{
+var delayWords = newWordSet(
 	"not yet been delivered", "not been delivered yet", "warning message only", "has been delayed", "have been delayed", "delivery attempts will continue", "message will be retried", "will be retried for",
 	"message delayed", "delivery delayed", "delayed delivery", "could not send mail for past", "could not send message for past", "could not send for", "transient non-fatal", "transient errors", "transient error", "continue to try", "will keep trying", "keep trying", "still trying",
 	"do not need to resend", "don't need to resend", "delivery status notification (delay)", "still undelivered after", "will continue to be", "delivery is delayed", "is delayed", "temporarily delayed", "still being retried", "will try again", "will retry", "delay in delivery", "delayed mail", "warning: could not send", "delayed: ",
 	"verzögert", "verspätet", "wird weiterhin versucht", "retardé", "a été différé", "est différée", "retard de remise", "se ha retrasado", "retrasado", "demora en la entrega", "è in ritardo", "ritardo nella consegna", "ritardata", "está atrasad", "atrasada", "atraso na entrega", "vertraagd", "opóźnion", "задержана", "задерживается", "задержка доставки", "配信が遅れ", "遅延", "延迟", "延遲", "지연",
-}
+)
 
 // finalWords tell that nobody tries any more.
-var finalWords = []string{
+var finalWords = newWordSet(
 	"permanent error", "permanent fatal", "failed permanently", "permanent failure", "given up", "giving up", "gave up", "not going to try again", "will not be retried", "permanently", "returned to sender", "(failure)",
-}
+)
 
 // autoSubjects begin, or stand in, the subject of an automatic answer.
-var autoSubjects = []string{
+var autoSubjects = newWordSet(
 	"out of office", "out of the office", "out-of-office", "automatic reply", "auto reply", "auto-reply", "autoreply", "auto:", "auto response", "auto-response", "autoresponse", "autoresponder", "automated reply", "automated response", "automatic response", "automatically generated reply", "away from my", "away from the office", "away notice", "vacation", "on holiday", "holiday notice", "annual leave", "maternity leave", "on leave", "leave notice", "absence notice", "ooo:", "ooo re:", "[ooo]", "[auto", "(auto)", "i am away", "i'm away", "is away", "vacation reply", "not in the office", "acknowledgement of receipt", "automatic answer", "autoreplied", "no longer with",
 	"automatische antwort", "automatische rückantwort", "abwesenheit", "abwesend", "nicht im büro", "nicht im haus", "urlaub", "außer haus", "autoantwort", "auto-antwort", "eingangsbestätigung", "automatische email-antwort", "automatische e-mail",
 	"réponse automatique", "reponse automatique", "message d'absence", "absence du bureau", "absent du bureau", "absente du bureau", "absent(e)", "en congé", "congés", "accusé de réception", "hors du bureau", "absence :", "absence:", "en vacances",
@@ -65,10 +65,10 @@ var autoSubjects = []string{
 	"自动回复", "自動回覆", "自动答复", "自動回復", "不在办公室", "休假", "外出通知", "假期自动",
 	"부재중", "부재 중", "자동 응답", "자동응답", "자동 회신", "자동회신",
 	"autosvar", "automatiskt svar", "automatisk svar", "frånvaro", "frånvarande", "fravær", "ikke til stede", "ferie", "semester", "ikke på kontoret", "automaattinen vastaus", "poissa toimistosta", "lomalla", "automatická odpověď", "automatická odpoveď", "mimo kancelář", "nepřítomn", "dovolená", "otomatik yanıt", "otomatik cevap", "ofis dışında", "automatikus válasz", "házon kívül", "răspuns automat", "αυτόματη απάντηση", "εκτός γραφείου", "מענה אוטומטי", "الرد التلقائي", "رد تلقائي",
-}
+)
 
 // autoBodies stand in the text of an automatic answer.
-var autoBodies = []string{
+var autoBodies = newWordSet(
 	"out of the office", "out of office", "i am currently out", "i'm currently out", "i am currently away", "i'm currently away", "i will be out", "i'll be out", "i will be away", "i am away", "i'm away", "limited access to", "no access to", "without access to", "when i return", "upon my return", "after my return", "i will return", "i'll be back", "i will be back", "on vacation", "on annual leave", "on maternity leave", "on parental leave", "on leave until", "away from my desk", "away from my", "away from the office", "on holiday", "automatic reply", "automatically generated reply", "auto-reply", "autoreply", "auto reply", "automated reply", "automated response", "automatic response", "autoresponder", "your message has been received", "has been received and", "we have received your", "we received your", "i have received your", "have received your e", "will get back to you", "will respond to", "will reply to", "will answer your", "respond as soon as", "reply as soon as", "thank you for contacting", "thanks for contacting", "thank you for your e-mail", "thank you for your email", "thank you for your message", "thanks for your e", "thank you for writing", "in urgent cases", "for urgent matters", "if your matter is urgent", "if it is urgent", "in case of emergency", "no longer with the company", "no longer work", "i no longer", "have left the company", "has left the company", "have changed jobs", "my new address", "my new email", "my new e-mail", "please contact my colleague",
 	"nicht im büro", "nicht im haus", "im urlaub", "bin ich wieder", "wieder im büro", "wieder erreichbar", "nicht erreichbar", "in dringenden fällen", "nicht weitergeleitet", "automatische antwort", "vielen dank für ihre", "danke für ihre", "wir haben ihre", "abwesend", "abwesenheit", "nach meiner rückkehr",
 	"je suis absent", "je suis actuellement", "je serai absent", "je serai de retour", "de retour le", "en cas d'urgence", "absent du bureau", "absente du bureau", "en congé", "réponse automatique", "nous avons bien reçu", "merci pour votre message", "merci de votre message", "dès mon retour", "à mon retour",
@@ -81,16 +81,16 @@ var autoBodies = []string{
 	"不在にして", "不在です", "休暇", "自動応答", "自動返信", "自動で", "お問い合わせ", "受け付けました", "メールを受信しました", "お返事",
 	"不在办公", "休假", "自动回复", "自動回覆", "尽快回复", "盡快回覆", "已收到您的", "已收到你的", "我会尽快", "收到您的邮件",
 	"부재중", "부재 중", "휴가", "자동 응답", "자동응답", "자동으로", "접수되었습니다", "회신",
-}
+)
 
 // challengeWords ask the sender to prove to be a person.
-var challengeWords = []string{
+var challengeWords = newWordSet(
 	"confirm that you are", "confirm you are", "verify that you are a human", "verify that you are", "prove that you are", "prove you are human", "you are a real person", "are human", "challenge-response", "challenge/response", "challenge response", "sender verification", "verify your email address by", "verify your e-mail address by", "to verify yourself", "confirm your message", "confirm your email", "confirm your e-mail", "reply to this message to confirm", "simply reply to this", "reply to this confirmation", "confirm the delivery", "confirm delivery of your", "approve your message", "message is being held", "being held until", "held until you", "held pending", "has been held", "held for confirmation", "until you confirm", "before your message can be delivered", "deliver your message", "release your message", "one-time", "one time verification", "guest list", "approved senders", "approved sender", "allowed senders list", "whitelist", "white list", "anti-spam system", "antispam system", "spam protection", "request for authorization", "please confirm", "authenticate yourself", "click the link below", "click on the link below", "click here to", "enter the code", "enter the characters",
 	"bestätigen sie", "absenderbestätigung", "bestätigung ihrer", "confirmer votre", "veuillez confirmer", "confirme su", "confirmar su", "verificación del remitente", "conferma del mittente", "confermare il", "confirmação do remetente", "confirmar o envio", "confirme sua", "anti-spam uol", "bevestig uw", "potwierdź", "potwierdzenie nadawcy", "подтвердите", "подтверждение отправителя", "確認してください", "认证您", "请确认", "验证您的",
-}
+)
 
 // challengeSubjects stand in the subject of a challenge.
-var challengeSubjects = []string{
+var challengeSubjects = newWordSet(
 	"please confirm your message", "confirm your message", "confirm your email", "confirm your e-mail", "confirmation required", "verification required", "sender verification", "verify your", "email verification", "challenge", "message held", "message being held", "your message is on hold", "awaiting confirmation", "authorization request", "please confirm", "confirm delivery", "action required to deliver", "anti-spam", "antispam", "need to confirm", "requires confirmation", "requires verification",
 	"bestätigung erforderlich", "bitte bestätigen", "confirmation requise", "confirmation nécessaire", "veuillez confirmer", "confirmación necesaria", "confirme su", "conferma richiesta", "confirmação necessária", "confirmação de envio", "bevestiging vereist", "potwierdź", "wymagane potwierdzenie", "подтвердите", "подтверждение", "確認のお願い", "请确认",
-}
+)

@@ -6,7 +6,12 @@
 //
 // Guarantees: when Commit or Ticket.Wait returns nil, the batch survives a power loss; a batch is in one frame and
 // therefore there as a whole or not at all; events come out of the outbox in the order of their frames, each once.
-// All methods are safe for concurrent use.
+// A delivery has exactly one schedule key for as long as it is live. All methods are safe for concurrent use; a batch
+// that was handed in is read-only from then on, but for the ids of its events.
+//
+// When a write or sync fails, the spool stops: Failed is closed, everything waiting gets ErrFailed, and the process
+// must end and open it again. What was acknowledged is then there. Some failures (in the middle of changing Pebble's
+// log, or of its manifest) end the process at once.
 //
 // Files: everything below the spool's folder; see FORMAT.md.
 //

@@ -293,11 +293,12 @@ func (d *demo) see(events []*mail.Event) {
 
 // take notes what an event says of a sample.
 func (d *demo) take(x *demoSample, e *mail.Event) {
-	if a := e.Attempt; a != nil {
-		x.Attempts, x.Reply = max(x.Attempts, a.N), a.Reply
+	// An expiry repeats the last answer; what counts is why there was no better one.
+	if a := e.Attempt; a != nil && e.Type != mail.EventExpired {
+		x.Attempts, x.Reply = x.Attempts+1, a.Reply
 		x.Uncertain = x.Uncertain || a.Uncertain
 	}
-	if e.Class != "" {
+	if e.Class != "" && e.Type != mail.EventExpired {
 		x.Class = string(e.Class)
 	}
 	if r := e.Type.Result(); r.Final() {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/postroad/postroad/internal/delivery"
 	"github.com/postroad/postroad/internal/dkim"
+	"github.com/postroad/postroad/internal/dkim/openssl"
 	"github.com/postroad/postroad/internal/dns"
 	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/manage"
@@ -131,6 +132,10 @@ func (s *signer) open(domain string, k *platform.DKIMKey) (crypto.Signer, error)
 	}
 	key, err := s.manager.SigningKey(domain, k)
 	if err != nil {
+		return nil, err
+	}
+	// Without the build tag openssl this is the key itself.
+	if key, err = openssl.Accelerate(key); err != nil {
 		return nil, err
 	}
 	if len(s.keys) >= maxOpenKeys {

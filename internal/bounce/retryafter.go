@@ -12,11 +12,11 @@ import (
 const maxRetryAfter = 24 * time.Hour
 
 // retryWords must stand in a text before the expression below is run on it.
-var retryWords = []string{"second", "minute", "hour", "sec", "min", "retry", "again"}
+var retryWords = []string{"second", "minute", "hour", "sec", "min", "retry", "again", "wait"}
 
 var retryTime = regexp.MustCompile(`(?i)(?:retry|again|wait|back|defer\w*|greylist\w*|delay\w*|expires?|try|later)\D{0,40}?\b(\d{1,5})\s*(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)\b|\b(\d{1,5})\s*(secs?|seconds?|mins?|minutes?|hrs?|hours?)\b[^.]{0,30}\b(?:before|then|and)?\s*(?:retry|try|again)`)
 
-var retryClock = regexp.MustCompile(`(?i)(?:retry|again|wait|greylist\w*)\D{0,30}?\b(\d{1,2}):(\d{2}):(\d{2})\b`)
+var retryClock = regexp.MustCompile(`(?i)(?:retry|again|back|wait|greylist\w*)\D{0,30}?\b(\d{1,2}):(\d{2}):(\d{2})\b`)
 
 // retryAfter reads how long a text asks to wait: "try again in 5 minutes", "retry after 300 seconds", "greylisted for
 // 00:04:59". 0: it does not say.

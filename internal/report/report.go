@@ -172,7 +172,7 @@ var fromLine = []byte("From ")
 
 // splitMbox cuts a second mail off, where a line "From address date" is followed by a header field; nil: there is none.
 func splitMbox(raw []byte) (first, rest []byte) {
-	for at := 1; ; {
+	for at := 0; ; {
 		i := bytes.Index(raw[at:], []byte("\nFrom "))
 		if i < 0 {
 			return raw, nil

@@ -139,6 +139,13 @@ func (b *builder) mailboxes(name string, list ...Mailbox) {
 	b.dst = w.end()
 }
 
+// To returns the To field of a private copy, with its line end. Name and address are those Build has checked.
+func To(m Mailbox) []byte {
+	var b builder
+	b.mailboxes("To", m)
+	return b.dst
+}
+
 // boundary makes the next boundary, one that no content holds: base64 and quoted-printable cannot contain "=_", and
 // what goes unencoded is looked through.
 func (b *builder) boundary() string {

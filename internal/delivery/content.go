@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/postroad/postroad/internal/compose"
 	"github.com/postroad/postroad/internal/mail"
 )
 
 // content is what a job's message looks like on the way to one kind of peer.
 type content struct {
-	prefix   []byte // signatures
+	prefix   []byte // signatures, and the To field of a private copy
 	body     mail.Body
 	eightBit bool
 	utf8     bool
@@ -41,6 +42,15 @@ func (s *session) prepare(job *mail.Job) (*content, *failure) {
 	return s.made, nil
 }
 
+// privateTo is the To field of a private copy: its content is stored without one.
+func privateTo(job *mail.Job) []byte {
+	if job.Message.Content.Kind != mail.ContentPrivate {
+		return nil
+	}
+	d := job.Deliveries[0]
+	return compose.To(compose.Mailbox{Name: string(d.Data), Address: d.Recipient})
+}
+
 // render fills s.content: converted where the peer needs it, then signed.
 func (s *session) render(job *mail.Job, convert bool) *failure {
 	m := job.Message
@@ -62,13 +72,19 @@ func (s *session) render(job *mail.Job, convert bool) *failure {
 		c.body, c.eightBit = mail.BytesBody(seven), false
 		in.Content, in.BodyHash, in.BodyOffset = c.body, [32]byte{}, headerEnd(seven)
 	}
+	in.own = privateTo(job)
 	if s.d.opts.Sign != nil {
-		var err error
-		if c.prefix, err = s.d.sign(s.ctx, s.snap, in, convert); err != nil {
+		fields, err := s.d.sign(s.ctx, s.snap, in, convert)
+		if err != nil {
 			return ourFault(mail.StageBody, mail.ScopeMessage, mail.ClassTransientSystem, "sign: "+err.Error())
 		}
+		c.prefix = fields
 	}
-	if m.UTF8 {
+	if in.own != nil {
+		c.prefix = append(c.prefix[:len(c.prefix):len(c.prefix)], in.own...)
+		c.utf8 = !isASCII(in.own)
+	}
+	if m.UTF8 && !c.utf8 {
 		header, err := readHeader(c.body, in.BodyOffset)
 		if err != nil {
 			return unreadable(err)

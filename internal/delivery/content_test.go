@@ -212,3 +212,33 @@ func TestLargeBody(t *testing.T) {
 		t.Errorf("%s, %d octets arrived", words[0], len(w.one().contents[0]))
 	}
 }
+
+// TestPrivateCopies holds that each delivery of a private message gets its own To field, signed with it, and nobody
+// else's.
+func TestPrivateCopies(t *testing.T) {
+	w := newWorld(t)
+	var signed []string
+	w.opts.Sign = func(_ context.Context, in SignInput) ([]byte, error) {
+		signed = append(signed, string(in.Header))
+		return []byte("DKIM-Signature: v=1;\r\n"), nil
+	}
+	d := w.build()
+	for _, to := range []struct{ address, name string }{{"b@example.com", ""}, {"c@example.com", "Änne"}} {
+		j := job(body, to.address)
+		j.Message.Content.Kind, j.Message.Recipients = mail.ContentPrivate, 2
+		j.Deliveries[0].Data = []byte(to.name)
+		w.run(d, direct, j)
+	}
+	fields := []string{"To: b@example.com\r\n", "To: =?UTF-8?Q?=C3=84nne?= <c@example.com>\r\n"}
+	for i, c := range w.one().contents {
+		if want := "DKIM-Signature: v=1;\r\n" + fields[i] + body; !strings.EqualFold(c, want) {
+			t.Errorf("copy %d arrived as %q, want %q", i, c, want)
+		}
+		if want := fields[i] + "From: a@example.org\r\nSubject: test\r\n"; !strings.EqualFold(signed[i], want) {
+			t.Errorf("copy %d was signed over %q, want %q", i, signed[i], want)
+		}
+	}
+	if len(signed) != 2 || len(w.one().contents) != 2 {
+		t.Errorf("%d signed, %d arrived", len(signed), len(w.one().contents))
+	}
+}

@@ -34,6 +34,8 @@ type SignInput struct {
 	// Content is the whole content as it goes out, its body from BodyOffset on.
 	Content    mail.Body
 	BodyOffset int64
+	// own are fields this delivery alone has, before those of Content.
+	own []byte
 }
 
 // Options configure a Delivery. Snapshot, MX, Classify and Hostname are required.

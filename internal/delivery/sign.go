@@ -64,7 +64,7 @@ func (s *signatures) drop(k signatureKey) {
 
 // sign returns the signature fields of a content, remembered where the message has more than one recipient.
 func (d *Delivery) sign(ctx context.Context, snap *platform.Snapshot, in SignInput, seven bool) ([]byte, error) {
-	if in.Message.Recipients < 2 {
+	if in.Message.Recipients < 2 || in.own != nil {
 		return d.signNow(ctx, in)
 	}
 	k := signatureKey{message: in.Message.ID, seven: seven}
@@ -84,6 +84,9 @@ func (d *Delivery) signNow(ctx context.Context, in SignInput) ([]byte, error) {
 	in.Header = bytes.TrimSuffix(header, []byte("\r\n")) // the empty line
 	if len(in.Header) > 0 && !bytes.HasSuffix(in.Header, []byte("\r\n")) {
 		in.Header = header // a content that is all header has no empty line
+	}
+	if in.own != nil {
+		in.Header = append(in.own[:len(in.own):len(in.own)], in.Header...)
 	}
 	fields, err := d.opts.Sign(ctx, in)
 	if err == nil && len(fields) > 0 && !bytes.HasSuffix(fields, []byte("\r\n")) {

@@ -278,14 +278,14 @@ func (n *Node) openDelivery(key manage.MasterKey, hosts *mx.Resolver, own []neti
 		ReturnPath: func(d *mail.Delivery) mail.Address { return returnKey.ReturnPath(d.ID, returnDomain) },
 		To7Bit:     compose.To7Bit, Password: n.manager.RoutePassword, Hostname: n.hostname, Port: n.cfg.Delivery.Port,
 		AllowPrivate: n.cfg.Delivery.AllowPrivate, OwnAddrs: own, StopGrace: time.Duration(n.cfg.Delivery.StopTimeout),
-		Transcripts: transcripts, Logger: n.log.With("component", "delivery"),
+		Transcripts: transcripts, FailuresOnly: n.cfg.Delivery.Transcripts == "failures", Logger: n.log.With("component", "delivery"),
 	})
 	return err
 }
 
 func (n *Node) openQueue() (err error) {
 	n.queue, err = queue.New(queue.Options{
-		Spools: []queue.Spool{queue.FromSpool(n.spool)}, Snapshot: n.manager.Snapshot, Locate: n.delivery.Locate, Session: n.session,
+		Spools: []queue.Spool{queue.FromSpool(n.spool)}, Snapshot: n.manager.Snapshot, Locate: n.delivery.Locate, Session: n.delivery.Session,
 		Alert: n.alerts.Tell, Transactional: schedule(n.cfg.Retry.Transactional), Bulk: schedule(n.cfg.Retry.Bulk),
 		MaxSessions: n.cfg.Delivery.MaxSessions, StopGrace: time.Duration(n.cfg.Delivery.StopTimeout), Pace: n.o.Pace,
 		Logger: n.log.With("component", "queue"),
@@ -299,21 +299,6 @@ func schedule(r config.RetrySchedule) (s queue.Schedule) {
 		s.Steps = append(s.Steps, time.Duration(d))
 	}
 	return s
-}
-
-// session runs a delivery session; it keeps the dialogues of mail that went well out of the record unless all of them
-// are wanted.
-func (n *Node) session(ctx context.Context, lane mail.Lane, next func(context.Context) (mail.Job, bool), settle func(mail.Job, mail.Outcome)) {
-	if n.cfg.Delivery.Transcripts == "failures" {
-		inner := settle
-		settle = func(j mail.Job, o mail.Outcome) {
-			if o.Result == mail.Delivered || o.Result == mail.Relayed {
-				o.Attempt.Transcript = ""
-			}
-			inner(j, o)
-		}
-	}
-	n.delivery.Session(ctx, lane, next, settle)
 }
 
 // added tells the queue of mail that has just been accepted.

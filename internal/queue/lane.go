@@ -374,7 +374,8 @@ func (c *core) pick(s *session) *grant {
 			c.take(e)
 			c.mark(e, s, g)
 			// Only the deliveries right behind it: those of one acceptance came in together.
-			if len(g.entries) >= l.maxRcpt || f.entries.n == 0 {
+			// Private copies differ, so each has a transaction of its own.
+			if len(g.entries) >= l.maxRcpt || f.entries.n == 0 || e.m.m.Content.Kind == mail.ContentPrivate {
 				break
 			}
 			if e = f.entries.head.item; e.m != g.message || e.q.id.spool != g.spool || !c.now.Before(e.d.ExpiresAt) {

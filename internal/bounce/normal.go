@@ -175,7 +175,7 @@ func (n *normalised) dotted(s string) {
 		}
 	}
 	// A hyphen or dot between words, or a queue id with hyphens in it.
-	if len(s) > maxWord {
+	if len(s) > maxWord && strings.ContainsAny(s, "0123456789") {
 		return
 	}
 	for part := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == '.' || r == '-' }) {

@@ -40,20 +40,13 @@ func (m *letter) readText(r *Report) {
 		m.beAutoReply(r)
 		return
 	}
-	recipients := m.textRecipients(xfr)
+	recipients := m.textRecipients(xfr, m.onlyReturnedTo(r))
 	evidence := m.failureEvidence(fails+delays, daemon, len(xfr) > 0, recipients)
 	if evidence < failureThreshold {
 		if auto >= likely {
 			m.beAutoReply(r)
 		}
 		return
-	}
-	if len(recipients) == 0 && len(m.addressesNamed()) == 0 {
-		if to := m.onlyReturnedTo(r); to != "" {
-			rc := Recipient{Address: to, Original: to}
-			rc.setDiagnostic(m.text)
-			recipients = append(recipients, rc)
-		}
 	}
 	r.Kind, r.Dialect, r.Reason = Bounce, "text", "failure words"
 	action := Failed
@@ -166,8 +159,9 @@ func (m *letter) failedRecipients() (all []string) {
 	return all
 }
 
-// textRecipients finds the recipients an explanation speaks of. Those of X-Failed-Recipients, if given, are all.
-func (m *letter) textRecipients(xfr []string) (rs []Recipient) {
+// textRecipients finds the recipients an explanation speaks of. Those of X-Failed-Recipients, if given, are all; where
+// it surely names none, returnedTo stands in, and else an address it names alone.
+func (m *letter) textRecipients(xfr []string, returnedTo string) (rs []Recipient) {
 	mentions, lines := m.mentions()
 	keep := map[string]int{} // best strength of an address
 	var order []string
@@ -183,18 +177,17 @@ func (m *letter) textRecipients(xfr []string) (rs []Recipient) {
 	case len(xfr) > 0:
 		chosen = xfr
 	default:
-		for _, level := range []int{medium, weak} {
-			for _, a := range order {
-				if keep[strings.ToLower(a)] >= level {
-					chosen = append(chosen, a)
-				}
+		for _, a := range order {
+			if keep[strings.ToLower(a)] >= medium {
+				chosen = append(chosen, a)
 			}
-			if len(chosen) > 0 {
-				if level == weak && len(chosen) > 1 {
-					chosen = nil // which of them is meant nobody can tell
-				}
-				break
-			}
+		}
+		switch {
+		case len(chosen) > 0:
+		case returnedTo != "":
+			chosen = []string{returnedTo}
+		case len(order) == 1:
+			chosen = order
 		}
 	}
 	seen := map[string]bool{}
@@ -206,6 +199,9 @@ func (m *letter) textRecipients(xfr []string) (rs []Recipient) {
 		seen[key] = true
 		rc := Recipient{Address: a, Final: a}
 		diagnostic, context := m.words(a, mentions, lines)
+		if diagnostic == "" && len(chosen) == 1 {
+			diagnostic = m.text
+		}
 		rc.setDiagnostic(diagnostic)
 		rc.Context = context
 		rs = append(rs, rc)
@@ -213,13 +209,7 @@ func (m *letter) textRecipients(xfr []string) (rs []Recipient) {
 	return rs
 }
 
-// addressesNamed returns the addresses of the explanation that may be recipients.
-func (m *letter) addressesNamed() []mention {
-	mentions, _ := m.mentions()
-	return mentions
-}
-
-// onlyReturnedTo returns the one address the returned message was to, where the explanation names none at all: we send
+// onlyReturnedTo returns the one address the returned message was to, where the explanation surely names none: we send
 // one message to one recipient, so that address is the one. Mail that went by a list names the list there.
 func (m *letter) onlyReturnedTo(r *Report) string {
 	if len(r.Original.To) != 1 || redacted(r.Original.To[0]) || r.Original.Get("List-Id") != "" || m.hasField("List-Id") {

@@ -311,8 +311,7 @@ func DomainOf(address string) string {
 	return strings.ToLower(address[strings.LastIndexByte(address, '@')+1:])
 }
 
-// HashText is the key text is indexed by: 64 bits of the SHA-256 of its lower case. Rows found by it are compared with
-// the text itself.
+// HashText is the key text is indexed by: 64 bits of the SHA-256 of its lower case.
 func HashText(s string) int64 {
 	sum := sha256.Sum256([]byte(strings.ToLower(s)))
 	return int64(binary.BigEndian.Uint64(sum[:8]))

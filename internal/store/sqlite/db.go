@@ -26,11 +26,11 @@ var migrations embed.FS
 // Settings of every connection.
 const (
 	// pageSize suits rows of 300 to 700 octets in clustered tables; it is fixed when a file is made.
-	pageSize = 8192
+	pageSize = 4096
 	// busyTimeout is how long a connection waits for another process's lock, such as a backup tool's, in ms.
 	busyTimeout = 5000
 	// walPages is when the journal is copied back: every 32 MiB. Less often means fewer writes of the same page.
-	walPages = 4096
+	walPages = 8192
 	// walKept is how many octets of journal stay on disk after that.
 	walKept = 64 << 20
 	// writeCache and readCache bound the pages a connection keeps, in KiB.

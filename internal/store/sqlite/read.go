@@ -115,10 +115,10 @@ func scanDelivery(r rowScanner) (*store.Delivery, error) {
 		x                          = new(store.Delivery)
 		id, msg                    []byte
 		tags                       string
-		rhash, known, rank         int64
+		bucket, rhash, known, rank int64
 		next, updated, marks, code int64
 	)
-	err := r.Scan(&id, &msg, &x.Account, &rhash, &x.Recipient, &x.Domain, &known, &x.Stream, &x.Sender, &x.HeaderFrom, &x.Subject, &tags,
+	err := r.Scan(&id, &msg, &x.Account, &bucket, &rhash, &x.Recipient, &x.Domain, &known, &x.Stream, &x.Sender, &x.HeaderFrom, &x.Subject, &tags,
 		&rank, &x.State, &x.Class, &x.Scope, &code, &x.Enhanced, &x.Reply, &x.Reason, &x.Route, &x.Source, &x.Host,
 		&next, &updated, &x.Attempts, &marks)
 	if err != nil {

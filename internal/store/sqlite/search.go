@@ -90,9 +90,9 @@ func accessPath(q store.SearchQuery) (path string, key any) {
 	case !q.Message.IsZero():
 		return "message = $1", q.Message[:]
 	case q.RFC822ID != "":
-		return "message IN (SELECT message FROM messages WHERE mhash = $1)", rows.HashText(q.RFC822ID)
+		return "message IN (SELECT m.message FROM buckets b CROSS JOIN messages m WHERE m.bucket = b.bucket AND m.mhash = $1)", rows.HashText(q.RFC822ID)
 	case q.Recipient != "":
-		return "rhash = $1", rows.HashText(q.Recipient)
+		return "delivery IN (SELECT d.delivery FROM buckets b CROSS JOIN deliveries d WHERE d.bucket = b.bucket AND d.rhash = $1)", rows.HashText(q.Recipient)
 	case q.Account != "":
 		return "account = $1", q.Account
 	}

@@ -144,7 +144,7 @@ func (s *Store) writeDay(ctx context.Context, d *day, spool mail.SpoolID, upTo u
 var (
 	insertEvents = newMulti("events", "delivery, spool, seq, type, account, data", "")
 
-	insertMessages = newMulti("messages", "message, mhash, data", "ON CONFLICT (message) DO NOTHING")
+	insertMessages = newMulti("messages", "message, bucket, mhash, data", "ON CONFLICT (message) DO NOTHING")
 
 	insertDeliveries = newMulti("deliveries", deliveryColumns, `ON CONFLICT (delivery) DO UPDATE SET
 		known = CASE WHEN excluded.known > 0 THEN 1 ELSE deliveries.known END,
@@ -157,7 +157,7 @@ var (
 )
 
 // deliveryColumns in the order putRows writes and scanDelivery reads them.
-const deliveryColumns = "delivery, message, account, rhash, recipient, domain, known, stream, sender, header_from, subject, tags, " +
+const deliveryColumns = "delivery, message, account, bucket, rhash, recipient, domain, known, stream, sender, header_from, subject, tags, " +
 	"rank, state, class, scope, code, enhanced, reply, reason, route, source, mx, next_at, updated_at, attempts, marks"
 
 // setWhere returns assignments that take the new value where cond holds and keep the old one elsewhere.
@@ -183,13 +183,14 @@ func putRows(t *tx, events []*mail.Event, batch *rows.Batch) error {
 	if err := insertEvents.exec(t, args); err != nil {
 		return err
 	}
+	bucket, err := nextBucket(t, len(batch.Summaries))
+	if err != nil {
+		return err
+	}
 	args = args[:0]
 	for _, m := range batch.Messages {
-		data, err := rows.EncodeMessage(m)
-		if err != nil {
-			return err
-		}
-		args = append(args, m.ID[:], rows.HashText(m.RFC822ID), string(data))
+		buf = rows.AppendMessage(buf[:0], m)
+		args = append(args, m.ID[:], bucket, rows.HashText(m.RFC822ID), string(buf))
 	}
 	if err := insertMessages.exec(t, args); err != nil {
 		return err
@@ -200,7 +201,7 @@ func putRows(t *tx, events []*mail.Event, batch *rows.Batch) error {
 		if x.Known {
 			known = 1
 		}
-		args = append(args, x.ID[:], x.Message[:], x.Account, rows.HashText(x.Recipient), x.Recipient, x.Domain,
+		args = append(args, x.ID[:], x.Message[:], x.Account, bucket, rows.HashText(x.Recipient), x.Recipient, x.Domain,
 			known, string(x.Stream), x.Sender, x.HeaderFrom, x.Subject, strings.Join(x.Tags, tagSeparator),
 			int64(x.Rank), string(x.State), string(x.Class), string(x.Scope), int64(x.Code), x.Enhanced, x.Reply, x.Reason,
 			x.Route, x.Source, x.Host, micros(x.Next), micros(x.Updated), int64(x.Attempts), x.Bits)
@@ -210,3 +211,23 @@ func putRows(t *tx, events []*mail.Event, batch *rows.Batch) error {
 
 // tagSeparator stands between tags in their column; it cannot be part of one.
 const tagSeparator = "\n"
+
+// bucketSize is how many deliveries share a bucket, but for the last batch: few enough that a batch puts many entries
+// on each page of the bucket's part of an index, and not so few that ten million deliveries make slow look-ups.
+const bucketSize = 8192
+
+// nextBucket returns the bucket n new rows go to.
+func nextBucket(t *tx, n int) (bucket int64, err error) {
+	var filled int64
+	err = t.row("SELECT bucket, filled FROM buckets ORDER BY bucket DESC LIMIT 1", nil, &bucket, &filled)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return 0, err
+	case filled >= bucketSize:
+		bucket++
+	}
+	_, err = t.exec(`INSERT INTO buckets (bucket, filled) VALUES ($1, $2)
+		ON CONFLICT (bucket) DO UPDATE SET filled = buckets.filled + excluded.filled`, bucket, int64(n))
+	return bucket, err
+}

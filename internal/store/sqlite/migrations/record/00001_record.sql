@@ -19,18 +19,27 @@ CREATE TABLE events (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX events_seq ON events (spool, seq);
 
+-- Rows are indexed by hash within buckets of some thousands, in the order they were recorded: a batch then writes to few
+-- pages of an index, where hashes alone would spread it over all of them. A look-up asks every bucket.
+CREATE TABLE buckets (
+    bucket BIGINT NOT NULL PRIMARY KEY,
+    filled BIGINT NOT NULL
+) WITHOUT ROWID;
+
 -- One row per message with deliveries of this day: what its accepted events have in common.
 CREATE TABLE messages (
     message BLOB   NOT NULL PRIMARY KEY,
+    bucket  BIGINT NOT NULL,
     mhash   BIGINT NOT NULL,
     data    TEXT   NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX messages_mhash ON messages (mhash);
+CREATE INDEX messages_mhash ON messages (bucket, mhash);
 
 CREATE TABLE deliveries (
     delivery    BLOB   NOT NULL PRIMARY KEY,
     message     BLOB   NOT NULL,
     account     TEXT   NOT NULL,
+    bucket      BIGINT NOT NULL,
     rhash       BIGINT NOT NULL,
     recipient   TEXT   NOT NULL,
     domain      TEXT   NOT NULL,
@@ -56,7 +65,7 @@ CREATE TABLE deliveries (
     attempts    BIGINT NOT NULL,
     marks       BIGINT NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX deliveries_recipient ON deliveries (rhash, delivery);
+CREATE INDEX deliveries_recipient ON deliveries (bucket, rhash);
 CREATE INDEX deliveries_message ON deliveries (message, delivery);
 CREATE INDEX deliveries_account ON deliveries (account, delivery);
 

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/spool"
 	"github.com/postroad/postroad/internal/store"
 	"github.com/postroad/postroad/internal/store/sqlite"
 	"github.com/postroad/postroad/internal/store/storetest"
@@ -124,3 +125,6 @@ func BenchmarkProjector(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "deliveries/s")
 }
+
+// A spool is an outbox.
+var _ Outbox = (*spool.Spool)(nil)

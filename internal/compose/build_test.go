@@ -75,7 +75,8 @@ func fullMessage() Message {
 	m.Headers = []HeaderField{
 		{"List-Unsubscribe", "<https://shop.example.com/unsubscribe/" + strings.Repeat("x", 80) + ">, <mailto:u@shop.example.com>"},
 		{"List-Unsubscribe-Post", "List-Unsubscribe=One-Click"},
-		{"X-Campaign", "Frühling 2026"}, {"X-Campaign", "second"},
+		{"X-Campaign", "Frühling 2026"},
+		{"X-Campaign", "second"},
 		{"References", "<1@example.com> <2@example.com> <3@example.com> <4@example.com> <5@example.com>"},
 	}
 	return m

@@ -16,42 +16,66 @@ var longLine = strings.Repeat("0123456789", 100)
 
 func TestTo7Bit(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
-		{"nothing to do",
+		{
+			"nothing to do",
 			"Subject: x\n\nplain\n",
-			"Subject: x\n\nplain\n"},
-		{"8-bit header alone is left",
+			"Subject: x\n\nplain\n",
+		},
+		{
+			"8-bit header alone is left",
 			"Subject: caf\xc3\xa9\n\nplain\n",
-			"Subject: caf\xc3\xa9\n\nplain\n"},
-		{"text, label replaced where it stood",
+			"Subject: caf\xc3\xa9\n\nplain\n",
+		},
+		{
+			"text, label replaced where it stood",
 			"Subject: x\nMIME-Version: 1.0\nContent-transfer-encoding: 8bit\nContent-Type: text/plain; charset=utf-8\n\ncaf\xc3\xa9 \n.=\n",
-			"Subject: x\nMIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\nContent-Type: text/plain; charset=utf-8\n\ncaf=C3=A9=20\n=2E=3D\n"},
-		{"no MIME at all, UTF-8",
+			"Subject: x\nMIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\nContent-Type: text/plain; charset=utf-8\n\ncaf=C3=A9=20\n=2E=3D\n",
+		},
+		{
+			"no MIME at all, UTF-8",
 			"Subject: x\n\ncaf\xc3\xa9\n",
-			"Subject: x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\ncaf=C3=A9\n"},
-		{"no MIME at all, something else",
+			"Subject: x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\ncaf=C3=A9\n",
+		},
+		{
+			"no MIME at all, something else",
 			"Subject: x\n\ncaf\xe9\n",
-			"Subject: x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=unknown-8bit\nContent-Transfer-Encoding: quoted-printable\n\ncaf=E9\n"},
-		{"mostly 8-bit text is shorter in base64",
+			"Subject: x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=unknown-8bit\nContent-Transfer-Encoding: quoted-printable\n\ncaf=E9\n",
+		},
+		{
+			"mostly 8-bit text is shorter in base64",
 			"Content-Type: text/plain; charset=utf-8\nMIME-Version: 1.0\n\n" + strings.Repeat("\xd0\xbf\xd1\x80\xd0", 30) + "\n",
-			"Content-Type: text/plain; charset=utf-8\nMIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\n" + b64(strings.Repeat("\xd0\xbf\xd1\x80\xd0", 30)+"\r\n")},
-		{"only the part that needs it; boundaries and odd spacing stay",
+			"Content-Type: text/plain; charset=utf-8\nMIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\n" + b64(strings.Repeat("\xd0\xbf\xd1\x80\xd0", 30)+"\r\n"),
+		},
+		{
+			"only the part that needs it; boundaries and odd spacing stay",
 			"Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\nContent-Transfer-Encoding: 8bit\n\npre\n--b  \n\nfirst\n--b\nContent-Type: text/html\nX-Odd:   y\n\n\xff\n\n--b--\t\nepilogue\n",
-			"Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\nContent-Transfer-Encoding: 7bit\n\npre\n--b  \n\nfirst\n--b\nContent-Type: text/html\nX-Odd:   y\nContent-Transfer-Encoding: quoted-printable\n\n=FF\n\n--b--\t\nepilogue\n"},
-		{"preamble and epilogue that cannot stay go",
+			"Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\nContent-Transfer-Encoding: 7bit\n\npre\n--b  \n\nfirst\n--b\nContent-Type: text/html\nX-Odd:   y\nContent-Transfer-Encoding: quoted-printable\n\n=FF\n\n--b--\t\nepilogue\n",
+		},
+		{
+			"preamble and epilogue that cannot stay go",
 			"Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n\npr\xe9\n--b\n\nfirst\n--b--\nepi\xe9\n",
-			"Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n\n--b\n\nfirst\n--b--\n"},
-		{"attached message, converted inside",
+			"Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n\n--b\n\nfirst\n--b--\n",
+		},
+		{
+			"attached message, converted inside",
 			"Content-Type: message/rfc822\nMIME-Version: 1.0\nContent-Transfer-Encoding: 8bit\n\nDKIM-Signature: v=1\nSubject: inner\n\n\xe9t\xe9 comes and goes\n",
-			"Content-Type: message/rfc822\nMIME-Version: 1.0\nContent-Transfer-Encoding: 7bit\n\nDKIM-Signature: v=1\nSubject: inner\nMIME-Version: 1.0\nContent-Type: text/plain; charset=unknown-8bit\nContent-Transfer-Encoding: quoted-printable\n\n=E9t=E9 comes and goes\n"},
-		{"file name in a part's header",
+			"Content-Type: message/rfc822\nMIME-Version: 1.0\nContent-Transfer-Encoding: 7bit\n\nDKIM-Signature: v=1\nSubject: inner\nMIME-Version: 1.0\nContent-Type: text/plain; charset=unknown-8bit\nContent-Transfer-Encoding: quoted-printable\n\n=E9t=E9 comes and goes\n",
+		},
+		{
+			"file name in a part's header",
 			"Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n\n--b\nContent-Type: image/png\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment; filename=\"caf\xc3\xa9.png\"\nContent-Description: caf\xc3\xa9\n\nAAAA\n--b--\n",
-			"Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n\n--b\nContent-Type: image/png\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment; filename*=utf-8''caf%C3%A9.png\nContent-Description: =?utf-8?q?caf=C3=A9?=\n\nAAAA\n--b--\n"},
-		{"base64 in one long line",
+			"Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n\n--b\nContent-Type: image/png\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment; filename*=utf-8''caf%C3%A9.png\nContent-Description: =?utf-8?q?caf=C3=A9?=\n\nAAAA\n--b--\n",
+		},
+		{
+			"base64 in one long line",
 			"Content-Type: image/png\nMIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\n" + strings.Repeat("AAAA", 300) + "\n",
-			"Content-Type: image/png\nMIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\n" + strings.Repeat(strings.Repeat("AAAA", 19)+"\n", 15) + strings.Repeat("AAAA", 15) + "\n"},
-		{"signed part that is clean beside one that is not",
+			"Content-Type: image/png\nMIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\n" + strings.Repeat(strings.Repeat("AAAA", 19)+"\n", 15) + strings.Repeat("AAAA", 15) + "\n",
+		},
+		{
+			"signed part that is clean beside one that is not",
 			"Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n\n--b\nContent-Type: multipart/signed; boundary=c\n\n--c\n\nx\n--c--\n--b\n\n\xc3\xa9 and more\n--b--\n",
-			"Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n\n--b\nContent-Type: multipart/signed; boundary=c\n\n--c\n\nx\n--c--\n--b\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n=C3=A9 and more\n--b--\n"},
+			"Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n\n--b\nContent-Type: multipart/signed; boundary=c\n\n--c\n\nx\n--c--\n--b\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n=C3=A9 and more\n--b--\n",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := To7Bit([]byte(lf(tt.in)))

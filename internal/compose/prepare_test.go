@@ -61,14 +61,22 @@ func TestPrepare(t *testing.T) {
 
 func TestPrepareHeader(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
-		{"date and id added, no empty line given", "From: a@example.com\n",
-			"From: a@example.com\nDate: Wed, 04 Mar 2026 05:06:07 +0000\nMessage-ID: <msg_1@mx.example.com>\n\n"},
-		{"hidden fields removed", "Return-Path: <x@example.com>\nBCC: secret@example.net,\n other@example.net\nFrom: a@example.com\nResent-Bcc: y@example.com\nbcc: z@example.com\nDate: x\nmessage-id: <1@example.com>\n\n",
-			"From: a@example.com\nDate: x\nmessage-id: <1@example.com>\n\n"},
-		{"odd bytes kept", "fRoM:a@example.com\nX-Odd:\n  two \n\tthree\t \nX-Odd: again\nDate: x\nMessage-ID: y\nX-Empty:\n\n",
-			"fRoM:a@example.com\nX-Odd:\n  two \n\tthree\t \nX-Odd: again\nDate: x\nMessage-ID: y\nX-Empty:\n\n"},
-		{"long line folded at white space", "From: a@example.com\nDate: x\nMessage-ID: y\nX-Long: " + strings.Repeat("word ", 300) + "end\n\n",
-			"From: a@example.com\nDate: x\nMessage-ID: y\nX-Long: " + strings.TrimSuffix(strings.Repeat("word ", 198), " ") + "\n " + strings.Repeat("word ", 102) + "end\n\n"},
+		{
+			"date and id added, no empty line given", "From: a@example.com\n",
+			"From: a@example.com\nDate: Wed, 04 Mar 2026 05:06:07 +0000\nMessage-ID: <msg_1@mx.example.com>\n\n",
+		},
+		{
+			"hidden fields removed", "Return-Path: <x@example.com>\nBCC: secret@example.net,\n other@example.net\nFrom: a@example.com\nResent-Bcc: y@example.com\nbcc: z@example.com\nDate: x\nmessage-id: <1@example.com>\n\n",
+			"From: a@example.com\nDate: x\nmessage-id: <1@example.com>\n\n",
+		},
+		{
+			"odd bytes kept", "fRoM:a@example.com\nX-Odd:\n  two \n\tthree\t \nX-Odd: again\nDate: x\nMessage-ID: y\nX-Empty:\n\n",
+			"fRoM:a@example.com\nX-Odd:\n  two \n\tthree\t \nX-Odd: again\nDate: x\nMessage-ID: y\nX-Empty:\n\n",
+		},
+		{
+			"long line folded at white space", "From: a@example.com\nDate: x\nMessage-ID: y\nX-Long: " + strings.Repeat("word ", 300) + "end\n\n",
+			"From: a@example.com\nDate: x\nMessage-ID: y\nX-Long: " + strings.TrimSuffix(strings.Repeat("word ", 198), " ") + "\n " + strings.Repeat("word ", 102) + "end\n\n",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := Prepare([]byte(lf(tt.in)), testPolicy())

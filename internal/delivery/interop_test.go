@@ -40,6 +40,7 @@ func (s *elsewhereSession) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	s.to = append(s.to, to)
 	return nil
 }
+
 func (s *elsewhereSession) Data(r io.Reader) error {
 	b, err := io.ReadAll(r)
 	if err == nil {

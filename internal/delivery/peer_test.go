@@ -480,8 +480,10 @@ func inWords(o *mail.Outcome) string {
 	return s
 }
 
-var direct = mail.Lane{Route: "direct", Source: "one", Site: "site"}
-var gateway = mail.Lane{Route: "gateway", Site: "relay.example.net:25"}
+var (
+	direct  = mail.Lane{Route: "direct", Source: "one", Site: "site"}
+	gateway = mail.Lane{Route: "gateway", Site: "relay.example.net:25"}
+)
 
 const body = "From: a@example.org\r\nSubject: test\r\n\r\nHello.\r\n"
 

@@ -31,7 +31,7 @@ type Message struct {
 	EnvID      string `json:"envid,omitempty"`       // RFC 3461 §4.4, xtext decoded
 	Ret        string `json:"ret,omitempty"`         // RFC 3461 §4.3: "", FULL or HDRS
 
-	Content Content `json:"content"`
+	Content Content `json:"content,omitzero"`
 }
 
 // MaxSubject bounds how much of a subject is kept in Message.Subject, in octets.

@@ -29,8 +29,12 @@ func ParseState(doc []byte) (s platform.State, kinds []store.Kind, err error) {
 		name string
 		kind store.Kind
 	}{
-		{"accounts", store.KindAccount}, {"pools", store.KindPool}, {"sources", store.KindSource},
-		{"routes", store.KindRoute}, {"policies", store.KindPolicy}, {"holds", store.KindHold},
+		{"accounts", store.KindAccount},
+		{"pools", store.KindPool},
+		{"sources", store.KindSource},
+		{"routes", store.KindRoute},
+		{"policies", store.KindPolicy},
+		{"holds", store.KindHold},
 	} {
 		if _, ok := top[k.name]; ok {
 			kinds = append(kinds, k.kind)

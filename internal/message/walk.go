@@ -21,8 +21,10 @@ var (
 	// ErrBadMIME is wrapped when strict reading finds a multipart without a boundary, or whose boundary never comes.
 	ErrBadMIME = errors.New("message: MIME structure is malformed")
 	// SkipPart, returned by the function Walk calls, leaves out what is inside the part.
+	//lint:ignore ST1012 it is no failure; io/fs names its SkipDir the same way
 	SkipPart = errors.New("message: skip this part")
 	// Stop, returned by the function Walk calls, ends the walk without an error.
+	//lint:ignore ST1012 as SkipPart
 	Stop = errors.New("message: stop")
 )
 

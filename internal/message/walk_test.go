@@ -86,8 +86,10 @@ func TestWalkLenient(t *testing.T) {
 		want     []string
 	}{
 		{"no end boundary", "Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b\n\ntwo\n", []string{"0 multipart/mixed", "1 text/plain: one", "1 text/plain: two\n"}},
-		{"inner end boundary missing", "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n\none\n--b\n\ntwo\n--b--\n",
-			[]string{"0 multipart/mixed", "1 multipart/mixed", "2 text/plain: one", "1 text/plain: two"}},
+		{
+			"inner end boundary missing", "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n\none\n--b\n\ntwo\n--b--\n",
+			[]string{"0 multipart/mixed", "1 multipart/mixed", "2 text/plain: one", "1 text/plain: two"},
+		},
 		{"CR CR LF", "Content-Type: multipart/mixed; boundary=b\r\r\n\r\r\n--b\r\r\n\r\r\none\r\r\n--b--\r\r\n", []string{"0 multipart/mixed", "1 text/plain: one"}},
 		{"boundary never comes", "Content-Type: multipart/mixed; boundary=b\n\ntext\n", []string{"0 multipart/mixed: text\n"}},
 		{"no boundary named", "Content-Type: multipart/mixed\n\ntext\n", []string{"0 multipart/mixed: text\n"}},

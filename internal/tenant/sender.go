@@ -24,8 +24,8 @@ const (
 	SenderForeign      Reason = "sender-foreign"
 )
 
-// Refusal is the answer no. Its text is made for the account's own people: it names what they wrote, never who else
-// uses the platform.
+// Refusal is the answer no. Its text is made for the account's own people. It follows the field's name, and repeats
+// neither what they wrote nor who else uses the platform.
 type Refusal struct {
 	Reason Reason
 	// Field is what was refused: "envelope sender", "From", "Sender", "credential", "account".
@@ -110,14 +110,14 @@ func owned(snap *platform.Snapshot, account *platform.Account, field string, a m
 	case found && ref.Account == account && ref.Sender.Verified:
 		return ref.Sender, nil
 	case found && ref.Account == account:
-		return nil, &Refusal{SenderUnverified, field, fmt.Sprintf("%s %s: sender %s of account %s is not verified yet", field, a, ref.Sender.Name, account.Name)}
+		return nil, &Refusal{SenderUnverified, field, fmt.Sprintf("the sender %s of account %s is not verified yet", ref.Sender.Name, account.Name)}
 	case found:
 		// Do not tell whose it is.
-		return nil, &Refusal{SenderForeign, field, fmt.Sprintf("%s %s is not a sender of account %s", field, a, account.Name)}
+		return nil, &Refusal{SenderForeign, field, fmt.Sprintf("the address is not a sender of account %s", account.Name)}
 	case account.AnySender():
 		return nil, nil
 	}
-	return nil, &Refusal{SenderUnknown, field, fmt.Sprintf("%s %s is not a sender of account %s; add and verify the domain %s first", field, a, account.Name, a.Domain)}
+	return nil, &Refusal{SenderUnknown, field, fmt.Sprintf("the address is not a sender of account %s; add and verify its domain first", account.Name)}
 }
 
 // SigningDomain returns the domain of the sender whose keys sign for an author, walking up from the author's domain

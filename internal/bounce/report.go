@@ -47,36 +47,36 @@ func (r *Ruleset) Report(rep *report.Report) []Verdict {
 // address; if those are too, by the whole explanation, where it speaks of this recipient alone.
 func (r *Ruleset) failure(rep *report.Report, rc *report.Recipient, result mail.Result) Verdict {
 	in := Input{Stage: mail.StageReport, Code: rc.Code, Enhanced: rc.Status, Text: peerReply(rc.Diagnostic, rc.Code)}
-	best, priority := r.decide(in)
-	if priority >= tellingPriority {
-		return conclude(best, rc, result)
+	best, rule := r.decide(in)
+	if rule.priority() >= tellingPriority {
+		return conclude(best, rule, rc, result)
 	}
 	texts := []string{rc.Diagnostic, rc.Context}
 	if len(rep.Recipients) == 1 {
 		texts = append(texts, rep.Text)
 	}
 	for i, text := range texts {
-		if priority >= surePriority && i > 0 || priority >= codePriority && i > 0 && (rc.Code != 0 || !rc.Status.IsZero()) {
+		if rule.priority() >= surePriority && i > 0 || rule.priority() >= codePriority && i > 0 && (rc.Code != 0 || !rc.Status.IsZero()) {
 			break
 		}
 		if text == "" || text == in.Text {
 			continue
 		}
 		in.Text = text
-		if v, p := r.decide(in); p > priority && (p >= tellingPriority || p >= surePriority && priority < surePriority || priority == 0) {
-			best, priority = v, p
+		if v, other := r.decide(in); betterRule(other.priority(), rule.priority()) {
+			best, rule = v, other
 		}
 	}
-	return conclude(best, rc, result)
+	return conclude(best, rule, rc, result)
 }
 
 // conclude turns the verdict on the words into one on a report: what the reporting system did is done.
-func conclude(v Verdict, rc *report.Recipient, result mail.Result) Verdict {
+func conclude(v Verdict, rule *Rule, rc *report.Recipient, result mail.Result) Verdict {
 	if beforeRcpt(rc.Stage) && aboutRecipient(v.Class) {
 		v.Class, v.Scope = mail.ClassProtocol, mail.ScopeSender // as rowNoRecipientYet
 	}
 	v.Result, v.RetryAfter = result, 0
-	v.Action = actionOf(v.Class, v.Scope, result)
+	v.Action = actionOf(v.Class, v.Scope, result, rule)
 	return v
 }
 
@@ -112,8 +112,13 @@ func letters(s string) (n int) {
 	return n
 }
 
-// decide is Reply, and the priority of the rule that won, 0 if none did.
-func (r *Ruleset) decide(in Input) (Verdict, int) {
+// betterRule reports whether what a wider text says outweighs what the narrower one said.
+func betterRule(wider, narrower int) bool {
+	return wider > narrower && (wider >= tellingPriority || wider >= surePriority && narrower < surePriority || narrower == 0)
+}
+
+// decide is Reply, and the rule that won, nil if none did.
+func (r *Ruleset) decide(in Input) (Verdict, *Rule) {
 	sc := r.search(&in)
 	defer r.pool.Put(sc)
 	e, class := effective(&in, sc)
@@ -126,10 +131,7 @@ func (r *Ruleset) decide(in Input) (Verdict, int) {
 		return true
 	})
 	v, _ := settle(&in, e, class, rule)
-	if rule == nil {
-		return v, 0
-	}
-	return v, rule.Priority
+	return v, rule
 }
 
 // ReadReply reads one reply line of a log or table, as ParseSample does, where code and enhanced code may stand apart.

@@ -42,6 +42,7 @@ type ruleSpec struct {
 	Scope      string   `toml:"scope"`
 	Result     string   `toml:"result"`
 	RetryAfter string   `toml:"retry_after"`
+	Vague      bool     `toml:"vague"` // too little to suppress an address on, whatever the class
 	Hits       []string `toml:"hits"`
 	Misses     []string `toml:"misses"`
 }
@@ -56,6 +57,7 @@ type Rule struct {
 	Scope      mail.Scope    // "": the scope table decides
 	Result     mail.Result   // "": the code decides
 	RetryAfter time.Duration // 0: none
+	Vague      bool          // never suppresses
 	Hits       []string      // samples it must decide
 	Misses     []string      // samples it must not
 
@@ -67,6 +69,14 @@ type Rule struct {
 	route              []mail.RouteKind
 	receiver           []string
 	mentions           string
+}
+
+// priority is that of the rule, 0 for none.
+func (r *Rule) priority() int {
+	if r == nil {
+		return 0
+	}
+	return r.Priority
 }
 
 // codeCond is a reply code or a class of codes.
@@ -102,7 +112,7 @@ func (s *ruleSpec) compile(r *Ruleset, file string) (*Rule, error) {
 	c := &Rule{
 		ID: s.ID, File: file, Provenance: s.Provenance, Priority: s.Priority,
 		Class: mail.Class(s.Class), Scope: mail.Scope(s.Scope), Result: mail.Result(s.Result),
-		Hits: s.Hits, Misses: s.Misses, receiver: s.Receiver, mentions: s.Mentions,
+		Vague: s.Vague, Hits: s.Hits, Misses: s.Misses, receiver: s.Receiver, mentions: s.Mentions,
 	}
 	switch {
 	case s.ID == "":

@@ -79,7 +79,7 @@ func settle(in *Input, e smtp.Enhanced, class int, rule *Rule) (v Verdict, rows 
 	} else {
 		v.RetryAfter = 0
 	}
-	v.Action = actionOf(v.Class, v.Scope, v.Result)
+	v.Action = actionOf(v.Class, v.Scope, v.Result, rule)
 	return v, rows
 }
 

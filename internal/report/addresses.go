@@ -63,7 +63,7 @@ func addressesIn(line string) (all []found) {
 }
 
 func isLocal(c byte) bool {
-	return isAlnum(c) || c >= 0x80 || strings.IndexByte(".!#$%&'*+-/=?^_`{|}~:;", c) >= 0 && c != ';' && c != '`'
+	return isAlnum(c) || c >= 0x80 || strings.IndexByte(".!#$%&'*+-/=?^_{|}~:", c) >= 0
 }
 
 func firstAddressIn(s string) (string, bool) {

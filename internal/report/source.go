@@ -14,6 +14,7 @@ import (
 type letter struct {
 	lim    Limits
 	header message.Header
+	words  string // lowered, made once
 	// text is the explanation: every part a person is meant to read, up to where the returned message begins.
 	text string
 	// status and feedback are the bodies of the machine-readable parts, decoded.
@@ -22,9 +23,6 @@ type letter struct {
 	// returned is the header of the returned message, from an attached message, an attached header, or the text.
 	returned  message.Header
 	hasOrigin bool
-	// report is the report-type of the mail's own Content-Type, "" if it has none.
-	report    string
-	parts     int
 	truncated bool
 }
 
@@ -43,10 +41,8 @@ func collect(raw []byte, lim Limits) *letter {
 	depth, wrapped := 0, false
 	opts := message.WalkOptions{MaxDepth: lim.Depth, MaxParts: lim.Parts, MaxBytes: int64(lim.Bytes), MaxHeader: maxHeader, Lenient: true, Messages: true}
 	err := message.Walk(raw, opts, func(p message.Part) error {
-		m.parts++
 		if p.Depth == 0 {
 			m.header = p.Header
-			m.report = strings.ToLower(p.Media.Params["report-type"])
 		}
 		if inside >= 0 && p.Depth > depth {
 			// Of the returned message only its own header counts: what it carries is not about our mail.
@@ -99,18 +95,19 @@ func collect(raw []byte, lim Limits) *letter {
 }
 
 func appendText(b *strings.Builder, s string, max int) {
-	if room := max - b.Len(); len(s) > room {
+	if room := max - b.Len(); room < len(s) {
 		// A cut may fall inside a character; what is left of it is dropped.
-		for room > 0 && room < len(s) && !utf8.RuneStart(s[room]) {
+		for room > 0 && !utf8.RuneStart(s[room]) {
 			room--
 		}
-		s = s[:max0(room)]
+		if room < 0 {
+			return
+		}
+		s = s[:room]
 	}
 	b.WriteString(s)
 	b.WriteByte('\n')
 }
-
-func max0(n int) int { return max(n, 0) }
 
 // takeHeader keeps a header found in the mail as that of the returned message, if it looks like one.
 func (m *letter) takeHeader(b []byte) {

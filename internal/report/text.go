@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/postroad/postroad/internal/message"
@@ -92,25 +93,32 @@ func (m *letter) failureEvidence(words int, daemon, xfr bool, rs []Recipient) in
 		// Nobody is named: only a mail that says nothing else can be a failure.
 		return n - 2
 	}
-	for _, rc := range rs {
-		if rc.Code >= 400 || !rc.Status.IsZero() {
-			n++
-			break
-		}
+	coded := slices.ContainsFunc(rs, func(rc Recipient) bool { return rc.Code >= 400 || !rc.Status.IsZero() })
+	if coded {
+		n++
 	}
 	if m.hasOrigin {
 		n++
+	}
+	if !daemon && !xfr && !m.nullReturnPath() {
+		// A person may write about a failure, or pass one on.
+		mentions, _ := m.mentions()
+		if !coded && !m.hasOrigin && !slices.ContainsFunc(mentions, func(n mention) bool { return n.strength == strong }) {
+			n--
+		}
+		if stripRe(subject) != subject && (strings.Contains(m.text, "\n>") || !strings.HasPrefix(subject, "re:")) {
+			n -= 3
+		}
 	}
 	return n
 }
 
 // lowered returns subject and explanation as the word lists are written.
 func (m *letter) lowered() string {
-	text := m.text
-	if len(text) > maxWordsText {
-		text = clip(text, maxWordsText)
+	if m.words == "" {
+		m.words = strings.ToLower(oneLine(m.subject() + " \n" + strings.ReplaceAll(clip(m.text, maxWordsText), "\u2019", "'")))
 	}
-	return strings.ToLower(oneLine(m.subject() + " \n" + strings.ReplaceAll(text, "\u2019", "'")))
+	return m.words
 }
 
 // maxWordsText bounds the text the word lists are searched in, in octets: reports say at their start what they are.
@@ -198,7 +206,7 @@ func (m *letter) textRecipients(xfr []string, returnedTo string) (rs []Recipient
 		}
 		seen[key] = true
 		rc := Recipient{Address: a, Final: a}
-		diagnostic, context := m.words(a, mentions, lines)
+		diagnostic, context := m.about(a, mentions, lines)
 		if diagnostic == "" && len(chosen) == 1 {
 			diagnostic = m.text
 		}
@@ -230,16 +238,16 @@ func (m *letter) contexts() map[string]string {
 	for _, n := range mentions {
 		key := strings.ToLower(n.addr)
 		if _, done := out[key]; !done && len(out) < m.lim.Recipients {
-			diagnostic, _ := m.words(n.addr, mentions, lines)
+			diagnostic, _ := m.about(n.addr, mentions, lines)
 			out[key] = clip(oneLine(diagnostic), maxDiagnostic)
 		}
 	}
 	return out
 }
 
-// words collects what the explanation says of an address: first the words beside it that hold a code, then the others,
+// about collects what the explanation says of an address: first the words beside it that hold a code, then the others,
 // and as context all that follows up to the next address.
-func (m *letter) words(addr string, mentions []mention, lines []string) (diagnostic, context string) {
+func (m *letter) about(addr string, mentions []mention, lines []string) (diagnostic, context string) {
 	var coded, plain []string
 	for i, n := range mentions {
 		if !strings.EqualFold(n.addr, addr) {

@@ -42,6 +42,7 @@ type entry struct {
 	picked time.Time // while in flight
 	due    time.Time // when it was due for the attempt in flight
 	why    string    // while parked
+	behind *gate     // what kept it in its lane when it was taken out of it
 
 	cancel string   // cancel it as soon as its attempt is over; why
 	op     *operate // the operation it is in memory or changed for; nil: none
@@ -127,6 +128,7 @@ func (c *core) putBack(e *entry) {
 // take takes a waiting entry out of the list it is in.
 func (c *core) take(e *entry) {
 	if e.state == stLane {
+		e.behind = c.restsFlow(e.flow)
 		c.unqueue(e)
 	} else {
 		e.at.remove()

@@ -146,7 +146,7 @@ func (c *core) enqueue(e *entry, l *lane) {
 		c.dropLane(l)
 		return
 	}
-	e.state, e.flow = stLane, f
+	e.state, e.flow, e.behind = stLane, f, nil
 	f.entries.push(&e.at)
 	l.waiting++
 	if f.round.in != nil {
@@ -284,10 +284,13 @@ func (l *lane) wanted(c *core) int {
 	n := l.ready + l.busy
 	limit := float64(l.group.limit(c))
 	want := int(math.Ceil(limit * (1 - math.Exp(-0.023*float64(n)))))
+	// Slow start: one connection finds out whether anybody answers, each that works allows two more.
+	most := 2*l.group.proven + 1
 	if l.ready > 0 && c.now.Sub(l.lastPick) >= patience && l.busy >= l.sessions {
 		want = max(want, l.sessions+1)
+		most++
 	}
-	return min(want, n)
+	return min(want, n, most)
 }
 
 // serve gives a lane's mail to a session that waits for it, or opens one. a is the account whose mail came in, nil:

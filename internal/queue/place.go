@@ -127,6 +127,13 @@ func (in located) apply(c *core) {
 			c.take(waiting[0])
 			c.settleLocated(waiting[0], o)
 		}
+		for i, e := range waiting {
+			if i > c.restWindow || i > 0 && c.crowds(e.q) {
+				c.take(e)
+				c.block(e.q, p.gate, "")
+				c.putBack(e)
+			}
+		}
 		return
 	}
 	if p.gate != nil {

@@ -208,7 +208,7 @@ func (q *Queue) carry(a action) {
 	case tell:
 		q.opt.Alert(a.alert)
 	case complain:
-		q.opt.Logger.Error(a.text, "delivery", a.id, mail.LogErr, a.err)
+		q.opt.Logger.Error(a.text, mail.LogMsg, a.id, mail.LogErr, a.err)
 	}
 }
 

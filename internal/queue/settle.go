@@ -88,6 +88,7 @@ func (c *core) proved(s *session, e *entry, o *mail.Outcome) {
 	if !s.proven {
 		s.proven = true
 		s.lane.group.proven++
+		c.serveGroup(s.lane.group) // slow start: more may follow
 	}
 	for _, g := range slices.Clone(s.lane.gates) {
 		// A dialogue that began before the failure says nothing about what came after it.
@@ -255,6 +256,9 @@ func (c *core) expire(e *entry) {
 
 // gateOf returns what an entry was waiting behind, or nil.
 func (c *core) gateOf(e *entry) *gate {
+	if e.behind != nil {
+		return e.behind
+	}
 	if e.q.gate != nil {
 		return e.q.gate
 	}

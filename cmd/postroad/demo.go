@@ -353,22 +353,40 @@ func (d *demo) wait(ctx context.Context) error {
 	}
 }
 
-// demoSummary is what --json prints.
+// demoSummary is what --json prints: how many were accepted, how many came to each end, how many to none.
 type demoSummary struct {
-	Accepted  int            `json:"accepted"`
-	Outcomes  map[string]int `json:"outcomes"`
-	Lost      int            `json:"lost"`
-	Duplicate int            `json:"duplicates"`
-	Seconds   float64        `json:"seconds"`
-	OK        bool           `json:"ok"`
-	Messages  []*demoSample  `json:"messages"`
+	Accepted   int           `json:"accepted"`
+	Delivered  int           `json:"delivered"`
+	Relayed    int           `json:"relayed"`
+	Bounced    int           `json:"bounced"`
+	Expired    int           `json:"expired"`
+	Suppressed int           `json:"suppressed"`
+	Cancelled  int           `json:"cancelled"`
+	Lost       int           `json:"lost"`
+	Duplicate  int           `json:"duplicates"`
+	Seconds    float64       `json:"seconds"`
+	OK         bool          `json:"ok"`
+	Messages   []*demoSample `json:"messages"`
+}
+
+// ends are the counters of the final outcomes, in the order they are printed.
+func (s *demoSummary) ends() []demoEnd {
+	return []demoEnd{
+		{mail.Delivered, &s.Delivered}, {mail.Relayed, &s.Relayed}, {mail.Bounced, &s.Bounced}, {mail.Expired, &s.Expired},
+		{mail.Suppressed, &s.Suppressed}, {mail.Cancelled, &s.Cancelled},
+	}
+}
+
+type demoEnd struct {
+	result mail.Result
+	count  *int
 }
 
 // summary compares what happened with what was expected, prints it, and reports whether all is well.
 func (d *demo) summary() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := demoSummary{Accepted: len(d.samples), Outcomes: map[string]int{}, OK: true, Seconds: time.Since(d.begin).Seconds(), Messages: d.samples}
+	s := demoSummary{Accepted: len(d.samples), OK: true, Seconds: time.Since(d.begin).Seconds(), Messages: d.samples}
 	for _, x := range d.samples {
 		copies := d.internet.Received(x.Recipient)
 		x.Copies = len(copies)
@@ -376,8 +394,11 @@ func (d *demo) summary() bool {
 		d.judge(x)
 		if x.Got == "" {
 			s.Lost++
-		} else {
-			s.Outcomes[x.Got]++
+		}
+		for _, e := range s.ends() {
+			if x.Got == string(e.result) {
+				*e.count++
+			}
 		}
 		s.OK = s.OK && x.OK
 	}
@@ -396,9 +417,9 @@ func (d *demo) summary() bool {
 	}
 	table(d.out, rows)
 	fmt.Fprintf(d.out, "\n%d accepted in %.1f s: ", s.Accepted, s.Seconds)
-	for _, r := range []string{"delivered", "bounced", "expired", "suppressed", "cancelled"} {
-		if n := s.Outcomes[r]; n > 0 {
-			fmt.Fprintf(d.out, "%d %s, ", n, paint(r))
+	for _, e := range s.ends() {
+		if *e.count > 0 {
+			fmt.Fprintf(d.out, "%d %s, ", *e.count, paint(string(e.result)))
 		}
 	}
 	fmt.Fprintf(d.out, "%d lost\n", s.Lost)

@@ -79,8 +79,9 @@ func greet(w io.Writer, n *node.Node) {
 	}
 	if !hasAdmin(n.State()) {
 		fmt.Fprint(w, `
-There is no administrator yet. On this machine the admin socket serves whoever may read the data folder.
-To make the first administrator's API key, apply a file like this with "postroad apply -f first.toml":
+There is no administrator yet. On this machine the admin socket serves whoever may open the data folder.
+To make the first administrator's API key, add this to your state file and run "postroad apply -f FILE"
+(accounts that are not in the file are deleted):
 
   [[accounts]]
   name = "operator"

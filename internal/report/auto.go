@@ -50,13 +50,13 @@ func (m *letter) autoReply() int {
 	subject := m.subject()
 	bySubject := autoSubjects.in(stripRe(subject))
 	daemon := m.fromDaemon()
-	switch {
-	case bySubject && !daemon:
-		return certain
-	case replied && !daemon:
+	if bySubject && !daemon {
 		return certain
 	}
 	phrases := autoBodies.count(m.lowered(), manyWords)
+	if replied && !daemon && (phrases > 0 || !failureWords.in(m.lowered())) {
+		return certain
+	}
 	soft := machine || m.nullReturnPath() || strings.EqualFold(precedence, "bulk") || strings.EqualFold(precedence, "junk") || m.hasField("X-Auto-Response-Suppress") || m.hasField("In-Reply-To") && strings.HasPrefix(subject, "re:") && machine
 	switch {
 	case daemon && bySubject && phrases > 0:
@@ -65,7 +65,7 @@ func (m *letter) autoReply() int {
 		return none
 	case phrases > 0 && machine, phrases > 1 && soft:
 		return certain
-	case phrases > 1, phrases > 0 && soft:
+	case replied, phrases > 1, phrases > 0 && soft:
 		return likely
 	}
 	return none

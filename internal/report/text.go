@@ -214,7 +214,25 @@ func (m *letter) textRecipients(xfr []string, returnedTo string) (rs []Recipient
 		rc.Context = context
 		rs = append(rs, rc)
 	}
+	shareReason(rs, lines)
 	return rs
+}
+
+// shareReason gives recipients of whom no code is told the one the explanation tells of all.
+func shareReason(rs []Recipient, lines []string) {
+	if slices.ContainsFunc(rs, func(rc Recipient) bool { return rc.Code >= 400 || !rc.Status.IsZero() }) {
+		return
+	}
+	for i, line := range lines {
+		if code, e := codesIn(line); code < 400 && e.IsZero() {
+			continue
+		}
+		reason := snippet(mention{line: i, rest: strings.TrimSpace(line)}, lines, len(lines))
+		for j := range rs {
+			rs[j].setDiagnostic(reason + " " + rs[j].Diagnostic)
+		}
+		return
+	}
 }
 
 // onlyReturnedTo returns the one address the returned message was to, where the explanation surely names none: we send
@@ -355,6 +373,8 @@ func (m *letter) mentions() (all []mention, lines []string) {
 				n.rest = strings.TrimLeft(line[f.end:], ">:;,]\"') \t")
 				if lead := strings.TrimSpace(line[:f.start]); hasDigits(lead) {
 					n.rest = strings.TrimSpace(line)
+				} else if strings.EqualFold(strings.Trim(n.rest, "<> \t"), f.addr) {
+					n.rest = "" // the address once more
 				}
 			} else {
 				n.rest = strings.TrimSpace(line)

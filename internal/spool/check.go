@@ -54,8 +54,8 @@ func openReadOnly(dir string, fs vfs.FS) (*Spool, error) {
 	if s.lock, err = takeLock(s.o.FS, dir); err != nil {
 		return nil, err
 	}
-	po := pebbleOptions(s.o.FS, s.o.MemTable, s.o.BlockCache, s.tap)
-	po.Lock, po.ReadOnly, po.ErrorIfNotExists = s.lock, true, true
+	po := s.pebbleOptions()
+	po.ReadOnly, po.ErrorIfNotExists = true, true
 	if s.db, err = openPebble(s.o.FS.PathJoin(dir, dbDir), po, s.tap); err != nil {
 		s.closeFiles()
 		return nil, err

@@ -193,7 +193,7 @@ func (s *Spool) commitLoop() {
 			f.abandon(s.Err())
 			continue
 		}
-		f.applied()
+		s.applied(f)
 		s.syncing <- f
 	}
 }

@@ -19,6 +19,8 @@ import (
 // Names below the spool's folder.
 const (
 	dbDir         = "db"
+	newDir        = "db.new" // a database being made
+	lockFile      = "LOCK"
 	contentDir    = "content"
 	quarantineDir = "quarantine"
 	ballastFile   = "ballast"

@@ -99,7 +99,7 @@ func (r *run) examine(fs vfs.FS, acked, started int64) error {
 			return err
 		}
 	}
-	var first string
+	var differences string
 	match := int64(-1)
 	for n := started; n >= acked; n-- {
 		m, name := r.model(n)
@@ -111,12 +111,10 @@ func (r *run) examine(fs vfs.FS, acked, started int64) error {
 			match = n
 			break
 		}
-		if first == "" {
-			first = fmt.Sprintf("after step %d (%s): %s", n, name, diff)
-		}
+		differences += fmt.Sprintf("\nafter step %d (%s) it would differ in %s", n, name, diff)
 	}
 	if match < 0 {
-		return fmt.Errorf("the spool is as after none of the steps %d to %d; %s", acked, started, first)
+		return fmt.Errorf("the spool is as after none of the steps %d to %d:%s", acked, started, differences)
 	}
 	m, _ := r.model(match)
 	for id, want := range m.bodies {

@@ -245,7 +245,7 @@ func TestDamagedRecord(t *testing.T) {
 		t.Fatalf("lanes: %v, %v", lanes, err)
 	}
 	s.helper.flush()
-	if c := s.Counts(); c.Quarantined != 3 || c.Deliveries != 2 {
+	if c := s.Counts(); c.Quarantined != 3 || c.Deliveries != 3 {
 		t.Errorf("counts %+v", c)
 	}
 	if files, err := fs.List("/spool/quarantine"); err != nil || len(files) != 3 {
@@ -256,8 +256,18 @@ func TestDamagedRecord(t *testing.T) {
 	}
 	// The others are none the worse.
 	mustCommit(t, s, &Batch{Settle: []Settlement{settled(ds[0]), settled(ds[1])}})
+	if c := s.Counts(); c.Deliveries != 1 || c.Messages != 1 {
+		t.Errorf("counts %+v", c)
+	}
+	// Nor is the damaged one lost to whoever has it in memory.
+	m := mark(bad)
+	mustCommit(t, s, &Batch{Mark: []MarkChange{m}})
+	mustCommit(t, s, &Batch{Settle: []Settlement{settled(m.Marked())}})
+	if c := s.Counts(); c.Deliveries != 0 || c.Messages != 0 || c.InFlight != 0 {
+		t.Errorf("counts %+v", c)
+	}
 	r, err := s.check(t.Context())
-	if err != nil || len(r.Problems) < 4 {
+	if err != nil || len(r.Problems) != 5 { // three in quarantine, the gap in the outbox, the count of it
 		t.Errorf("check says %q, %v", r.Problems, err)
 	}
 }

@@ -37,7 +37,7 @@ type frame struct {
 	idem   []uint32          // hours that have records now
 	lanes  map[string]bool   // lane records set (true) or dropped
 	marks  []mail.DeliveryID // marks closed
-	shown  []*stage          // stages that can be seen once this frame is applied
+	shown  []*stage          // stages that can be seen, or are gone
 }
 
 type touched struct {
@@ -525,14 +525,6 @@ func (f *frame) lowSpace() bool {
 	return f.low == 2
 }
 
-// applied follows Pebble's having taken the frame: readers see it from now on.
-func (f *frame) applied() {
-	for _, st := range f.shown {
-		f.s.stages.drop(st)
-	}
-	f.s.applied(f)
-}
-
 // synced follows the sync: the frame is durable.
 func (f *frame) synced() {
 	s := f.s
@@ -547,6 +539,9 @@ func (f *frame) synced() {
 		s.cache.drop(id)
 	}
 	newEvents := s.synced(f)
+	for _, st := range f.shown {
+		s.stages.drop(st)
+	}
 	close(f.g.done)
 	_ = f.b.Close()
 	for _, id := range f.files {

@@ -96,7 +96,7 @@ func withDefaults(o Options) Options {
 // openFiles makes the folders, takes the lock and opens Pebble.
 func (s *Spool) openFiles() (err error) {
 	fs, dir := s.o.FS, s.o.Dir
-	for _, d := range []string{dbDir, contentDir, quarantineDir} {
+	for _, d := range []string{contentDir, quarantineDir} {
 		if err := fs.MkdirAll(fs.PathJoin(dir, d), 0o700); err != nil {
 			return fmt.Errorf("spool: make folder: %w", err)
 		}
@@ -121,9 +121,55 @@ func (s *Spool) openFiles() (err error) {
 	if s.contents.dir, err = fs.OpenDir(fs.PathJoin(dir, contentDir)); err != nil {
 		return fmt.Errorf("spool: open content folder: %w", err)
 	}
-	po := pebbleOptions(fs, s.o.MemTable, s.o.BlockCache, s.tap)
-	po.Lock = s.lock
+	if _, err := fs.Stat(fs.PathJoin(dir, dbDir)); errors.Is(err, os.ErrNotExist) {
+		if err := s.create(); err != nil {
+			return fmt.Errorf("spool: create: %w", err)
+		}
+	} else if err != nil {
+		return fmt.Errorf("spool: open: %w", err)
+	}
+	po := s.pebbleOptions()
+	po.ErrorIfNotExists = true
 	s.db, err = openPebble(fs.PathJoin(dir, dbDir), po, s.tap)
+	return err
+}
+
+func (s *Spool) pebbleOptions() *pebble.Options {
+	return pebbleOptions(s.o.FS, s.o.MemTable, s.o.BlockCache, s.tap)
+}
+
+// create makes the database of a new spool, with its identity. It gets its name when it is complete: after a power
+// loss in between, it is begun anew.
+func (s *Spool) create() error {
+	fs := s.o.FS
+	path := fs.PathJoin(s.o.Dir, newDir)
+	if err := fs.RemoveAll(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := fs.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	db, err := openPebble(path, s.pebbleOptions(), s.tap)
+	if err != nil {
+		return err
+	}
+	var b [4]byte
+	for binary.BigEndian.Uint32(b[:]) == 0 { // zero stands for the store
+		_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	}
+	err = identity{id: mail.SpoolID(binary.BigEndian.Uint32(b[:])), format: formatVersion}.write(db)
+	if e := db.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = syncPath(fs, path)
+	}
+	if err == nil {
+		err = fs.Rename(path, fs.PathJoin(s.o.Dir, dbDir))
+	}
+	if err == nil {
+		err = syncPath(fs, s.o.Dir)
+	}
 	return err
 }
 
@@ -162,8 +208,8 @@ func syncPath(fs vfs.FS, dir string) error {
 	return nil
 }
 
-func takeLock(fs vfs.FS, dir string) (*pebble.Lock, error) {
-	lock, err := pebble.LockDirectory(fs.PathJoin(dir, dbDir), fs)
+func takeLock(fs vfs.FS, dir string) (io.Closer, error) {
+	lock, err := fs.Lock(fs.PathJoin(dir, lockFile))
 	if err == nil {
 		return lock, nil
 	}
@@ -211,10 +257,7 @@ func readOwner(fs vfs.FS, dir string) string {
 func (s *Spool) load(ctx context.Context) error {
 	format, err := readUint32(s.db, keyFormat)
 	if errors.Is(err, pebble.ErrNotFound) {
-		if err := s.create(); err != nil {
-			return err
-		}
-		format, err = formatVersion, nil
+		return &DamageError{File: s.o.FS.PathJoin(s.o.Dir, dbDir), Err: errors.New("the record of the spool's format is missing")}
 	}
 	if err != nil {
 		return s.readError(err)
@@ -234,30 +277,6 @@ func (s *Spool) load(ctx context.Context) error {
 		return err
 	}
 	return s.loadSets(ctx)
-}
-
-// create makes the identity of a new spool. A folder that has records but no identity is not new but damaged.
-func (s *Spool) create() error {
-	it, err := s.db.NewIter(nil)
-	if err != nil {
-		return s.readError(err)
-	}
-	empty := !it.First()
-	if err := it.Close(); err != nil {
-		return s.readError(err)
-	}
-	if !empty {
-		return &DamageError{File: s.o.FS.PathJoin(s.o.Dir, dbDir), Err: errors.New("records without the spool's identity")}
-	}
-	var b [4]byte
-	for binary.BigEndian.Uint32(b[:]) == 0 { // zero stands for the store
-		_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	}
-	i := identity{id: mail.SpoolID(binary.BigEndian.Uint32(b[:])), format: formatVersion}
-	if err := i.write(s.db); err != nil {
-		return fmt.Errorf("spool: create: %w", err)
-	}
-	return nil
 }
 
 func (s *Spool) loadState() error {

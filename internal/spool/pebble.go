@@ -24,7 +24,7 @@ const pebbleFormat = pebble.FormatTableFormatV6
 // seconds: a memtable large enough that they die in it, and little memory beside.
 func pebbleOptions(fs vfs.FS, memTable, blockCache int, log *pebbleLog) *pebble.Options {
 	o := &pebble.Options{
-		FS:                          fs,
+		FS:                          orderedFS{fs},
 		FormatMajorVersion:          pebbleFormat,
 		Merger:                      counterMerger,
 		MemTableSize:                uint64(memTable),
@@ -47,6 +47,24 @@ func pebbleOptions(fs vfs.FS, memTable, blockCache int, log *pebbleLog) *pebble.
 	}
 	return o
 }
+
+// orderedFS syncs a folder before a marker is made in it. Pebble makes a manifest and then the marker that names it,
+// and syncs the folder once, after both: where a file system does not keep the order of a folder's changes, the marker
+// alone could survive a power loss, and the database would not open.
+type orderedFS struct{ vfs.FS }
+
+// Create implements vfs.FS.
+func (fs orderedFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasPrefix(fs.PathBase(name), "marker.") {
+		if err := syncPath(fs.FS, fs.PathDir(name)); err != nil {
+			return nil, err
+		}
+	}
+	return fs.FS.Create(name, category)
+}
+
+// Unwrap implements vfs.FS.
+func (fs orderedFS) Unwrap() vfs.FS { return fs.FS }
 
 // pebbleLog passes Pebble's messages on, and remembers which file it found damaged.
 type pebbleLog struct {

@@ -37,15 +37,11 @@ func (s *Spool) setAside(key, value []byte, what string) {
 		f.set(append([]byte{tabQuarantine}, key...), value)
 		f.delete(key)
 		f.st.counts.Quarantined++
-		switch key[0] {
-		case tabSchedule:
-			// Its locator stays: it keeps the message, and tells Check what is missing.
-			f.st.counts.Deliveries--
-		case tabInbox:
+		if key[0] == tabInbox {
 			f.st.counts.Inbox--
-		case tabMessage:
-			f.st.counts.Messages--
 		}
+		// A delivery or message stays counted: its locator stays too, so that whoever has it in memory can still
+		// settle it, which ends the count.
 		return nil
 	}})
 	switch {

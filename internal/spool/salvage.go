@@ -40,7 +40,7 @@ func Salvage(ctx context.Context, from, to string, fs vfs.FS) (Report, error) {
 	defer lock.Close()
 	v := &salvage{fs: fs, from: from, to: to, log: &pebbleLog{log: withDefaults(Options{}).Logger}}
 	defer v.close()
-	if err := v.openSource(ctx, lock); err != nil {
+	if err := v.openSource(ctx); err != nil {
 		return v.report, err
 	}
 	if err := v.openTarget(); err != nil {
@@ -72,10 +72,10 @@ const scratchDir = "salvage"
 
 // openSource opens the old records for reading: as they are, or without the damaged logs and with what could be read
 // of them applied on top.
-func (v *salvage) openSource(ctx context.Context, lock *pebble.Lock) error {
+func (v *salvage) openSource(ctx context.Context) error {
 	dir := v.fs.PathJoin(v.from, dbDir)
 	po := pebbleOptions(v.fs, DefaultMemTable, DefaultBlockCache, v.log)
-	po.Lock, po.ReadOnly, po.ErrorIfNotExists = lock, true, true
+	po.ReadOnly, po.ErrorIfNotExists = true, true
 	db, err := openPebble(dir, po, v.log)
 	if err == nil {
 		v.src = db

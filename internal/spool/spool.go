@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,7 @@ type Spool struct {
 	o    Options
 	db   *pebble.DB
 	id   mail.SpoolID
-	lock *pebble.Lock
+	lock io.Closer
 	tap  *pebbleLog
 
 	opened time.Time // newest spool time when it was opened

@@ -29,7 +29,6 @@ var (
 // where it comes from.
 var receivers = map[string]Limit{
 	"google":             {Connections: 5, MessagesPerConnection: 50},    // KumoMTA policy-extras shaping, provider limit
-	"microsoft":          {Connections: 5, MessagesPerConnection: 50},    // the same; .mail.protection.outlook.com
 	"microsoft-365":      {Connections: 5, MessagesPerConnection: 50},    // the same
 	"microsoft-consumer": {Connections: 5, MessagesPerConnection: 50},    // the same; .olc.protection.outlook.com
 	"yahoo":              {Connections: 10, MessagesPerConnection: 20},   // Yahoo help SLN3433: closes after 20 mails
@@ -40,7 +39,7 @@ var receivers = map[string]Limit{
 	"gmx":                {Connections: 4, MessagesPerConnection: 20},    // KumoMTA community shaping; with web.de
 	"qq":                 {Connections: 4, MessagesPerConnection: 8},     // the same
 	"netease":            {Connections: 4, MessagesPerConnection: 7},     // the same; 163.com and its sisters
-	"yahoo-japan":        {Connections: 2, MessagesPerConnection: 20, PerSecond: 10},
+	"yahoo-jp":           {Connections: 2, MessagesPerConnection: 20, PerSecond: 10},
 }
 
 // Limits returns the bounds between one source of the route and the receiver; receiver "" is a lane of its own. What

@@ -629,7 +629,7 @@ func TestTooManyConnections(t *testing.T) {
 func TestRateIsKept(t *testing.T) {
 	s := newSim(t, mxState(), Options{})
 	s.locate = func(_, domain string) (mail.Target, *mail.Outcome) {
-		return mail.Target{Receiver: "yahoo-japan", Site: "mx"}, nil
+		return mail.Target{Receiver: "yahoo-jp", Site: "mx"}, nil
 	}
 	var at []time.Time
 	s.observe = func(*session, *grant) { at = append(at, s.now) }

@@ -26,7 +26,7 @@ var (
 	ErrNoRoute = errors.New("no route")
 	// ErrUnknownRoute: the rule that matches names a route that does not exist.
 	ErrUnknownRoute = errors.New("unknown route")
-	// ErrPaused: the route chosen is paused. Choose returns the route with it.
+	// ErrPaused: the route chosen is paused.
 	ErrPaused = errors.New("route is paused")
 )
 
@@ -35,14 +35,14 @@ const DefaultRoute = "default"
 
 // Choose returns the route of a delivery: that of the first rule that matches in the account's policy, else in the
 // policy named "default". Without any policy it is the route named "default", else the only route there is. Errors
-// wrap ErrNoRoute, ErrUnknownRoute or, with the route, ErrPaused.
+// wrap ErrNoRoute, ErrUnknownRoute or ErrPaused.
 func Choose(snap *platform.Snapshot, f Facts) (*platform.Route, error) {
 	r, err := choose(snap, &f)
 	if err != nil {
 		return nil, err
 	}
 	if r.Paused {
-		return r, fmt.Errorf("route: %w: %s", ErrPaused, r.Name)
+		return nil, fmt.Errorf("route: %w: %s", ErrPaused, r.Name)
 	}
 	return r, nil
 }

@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/manage"
@@ -34,6 +36,12 @@ const (
 	maxEnvelope = 1 << 20
 	// readTimeout bounds the reading of one request body.
 	readTimeout = 5 * time.Minute
+	// smallRequest is up to where a request's body costs too little memory to count, in octets.
+	smallRequest = 256 << 10
+	// largeRequests is how many requests of the largest size are in memory at one time; smaller ones are more.
+	largeRequests = 4
+	// largeWait is how long a large request waits for room.
+	largeWait = 10 * time.Second
 )
 
 // Options are what an API needs.
@@ -51,16 +59,21 @@ type Options struct {
 	AdminSocket string
 	// TrustedProxies may say in X-Forwarded-For who the client is.
 	TrustedProxies []netip.Prefix
-	Version        string
-	Now            func() time.Time
-	Logger         *slog.Logger
+	// Stopping is closed when the platform stops: requests that wait for more then end. nil: never.
+	Stopping <-chan struct{}
+	Version  string
+	Now      func() time.Time
+	Logger   *slog.Logger
 }
 
 // API is the HTTP door.
 type API struct {
-	o    Options
-	mux  *http.ServeMux
-	huma huma.API
+	o     Options
+	mux   *http.ServeMux
+	huma  huma.API
+	large *semaphore.Weighted // octets of large requests in memory
+
+	sendSchema *huma.Schema
 }
 
 // New makes the door. It listens nowhere.
@@ -78,6 +91,7 @@ func New(o Options) (*API, error) {
 		o.NotReady = func() []string { return nil }
 	}
 	a := &API{o: o, mux: http.NewServeMux()}
+	a.large = semaphore.NewWeighted(largeRequests * a.bodyLimit())
 	cfg := huma.DefaultConfig("Postroad", o.Version)
 	cfg.Info.Description = "Hand in mail, and ask what became of it."
 	cfg.DocsPath = ""
@@ -95,15 +109,92 @@ func New(o Options) (*API, error) {
 	a.registerState()
 	a.registerPlatform()
 	a.registerHealth()
+	a.sendSchema = a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[SendBody](), true, "SendBody")
+	a.documentProblems()
 	return a, nil
 }
 
 // Handler serves clients that come over the network.
-func (a *API) Handler() http.Handler { return a.authenticate(a.negotiate(a.mux), false) }
+func (a *API) Handler() http.Handler { return a.authenticate(a.negotiate(a.routed()), false) }
 
 // LocalHandler serves clients of the admin socket: whoever may open it is the operator. It has the profiles of
 // /debug/pprof/ besides.
-func (a *API) LocalHandler() http.Handler { return withProfiles(a.authenticate(a.negotiate(a.mux), true)) }
+func (a *API) LocalHandler() http.Handler {
+	return withProfiles(a.authenticate(a.negotiate(a.routed()), true))
+}
+
+// routed answers what no route takes with a problem of ours.
+func (a *API) routed() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, pattern := a.mux.Handler(r)
+		if pattern != "" {
+			a.mux.ServeHTTP(w, r)
+			return
+		}
+		probe := &statusOnly{header: http.Header{}}
+		h.ServeHTTP(probe, r)
+		if probe.status != http.StatusMethodNotAllowed {
+			writeProblem(w, *notFound("there is nothing at this path; /openapi.json lists what there is"))
+			return
+		}
+		allow := probe.header.Get("Allow")
+		w.Header().Set("Allow", allow)
+		writeProblem(w, Problem{Type: typeOf("method"), Title: "The method is not possible here", Status: http.StatusMethodNotAllowed, Detail: "possible are " + allow})
+	})
+}
+
+// statusOnly takes an answer and keeps its head.
+type statusOnly struct {
+	header http.Header
+	status int
+}
+
+func (s *statusOnly) Header() http.Header         { return s.header }
+func (s *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
+func (s *statusOnly) WriteHeader(status int)      { s.status = status }
+
+// room waits until n octets of a large request may be in memory. release gives them back.
+func (a *API) room(ctx context.Context, n int64) (release func(), err error) {
+	if n <= smallRequest {
+		return func() {}, nil
+	}
+	n = min(n, a.bodyLimit())
+	wait, cancel := context.WithTimeout(ctx, largeWait)
+	defer cancel()
+	if a.large.Acquire(wait, n) != nil {
+		return nil, &submission.Error{Kind: submission.Unavailable, Detail: "too many large requests at one time; try again later"}
+	}
+	return func() { a.large.Release(n) }, nil
+}
+
+func (a *API) stopping() bool {
+	select {
+	case <-a.o.Stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// documentProblems puts our form of errors into the contract in place of the framework's.
+func (a *API) documentProblems() {
+	doc := a.huma.OpenAPI()
+	problem := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")
+	response := &huma.Response{
+		Description: "What went wrong (RFC 9457).",
+		Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: problem}},
+	}
+	for _, item := range doc.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Put, item.Post, item.Delete} {
+			if op != nil {
+				op.Responses["default"] = response
+			}
+		}
+	}
+	schemas := doc.Components.Schemas.Map()
+	delete(schemas, "ErrorModel")
+	delete(schemas, "ErrorDetail")
+}
 
 // OpenAPI returns the contract as JSON.
 func (a *API) OpenAPI() ([]byte, error) { return json.MarshalIndent(a.huma.OpenAPI(), "", "  ") }
@@ -135,9 +226,6 @@ func (a *API) registerHealth() {
 			info.AdminSocket = a.o.AdminSocket
 		}
 		writeJSON(w, http.StatusOK, info)
-	})
-	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, Problem{Status: http.StatusNotFound, Type: typeOf("not-found"), Title: "Not found", Detail: "there is nothing at this path; /openapi.json lists what there is"})
 	})
 }
 

@@ -45,7 +45,7 @@ func (a *API) authenticate(next http.Handler, local bool) http.Handler {
 		c := caller{ip: a.clientIP(r), tls: r.TLS != nil, operator: local}
 		if !open[r.URL.Path] {
 			if key := bearer(r); key != "" {
-				p, err := a.o.Submission.Key(r.Context(), key, c.ip)
+				p, err := a.o.Submission.Key(key, c.ip)
 				if err != nil {
 					writeProblem(w, *a.problemOf(err))
 					return
@@ -79,7 +79,8 @@ func (a *API) clientIP(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	ip := ap.Addr().Unmap()
-	hops := strings.Split(r.Header.Get("X-Forwarded-For"), ",")
+	// All lines of the field: a proxy that adds one of its own must not leave the client's to be read alone.
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && a.trusted(ip); i-- {
 		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {
@@ -121,14 +122,19 @@ func (a *API) sender(ctx context.Context, account string) (platform.Principal, e
 // readable returns the account whose mail the caller may read; "" means everybody's. want is the account asked for, ""
 // for whatever the caller may see.
 func readable(ctx context.Context, want string) (string, error) {
+	return allowed(ctx, want, platform.ScopeRead)
+}
+
+// allowed is readable for any scope.
+func allowed(ctx context.Context, want string, scope platform.Scope) (string, error) {
 	c := callerOf(ctx)
 	switch {
 	case c.operator:
 		return want, nil
-	case !c.principal.Credential.Allows(platform.ScopeRead):
-		return "", forbidden(`the credential has no scope "read"`)
+	case !c.principal.Credential.Allows(scope):
+		return "", forbidden(`the credential has no scope "` + string(scope) + `"`)
 	case want != "" && want != c.principal.Account.Name:
-		return "", forbidden("only an operator may read another account's mail")
+		return "", forbidden("only an operator may ask for another account's mail")
 	}
 	return c.principal.Account.Name, nil
 }

@@ -1,22 +1,17 @@
 package api
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"io"
-	"maps"
 	"mime"
 	"net/http"
-	"slices"
-	"strings"
+	"strconv"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/postroad/postroad/internal/platform"
 	"github.com/postroad/postroad/internal/submission"
 )
 
@@ -48,7 +43,7 @@ func (a *API) registerMessages() {
 	}, a.send)
 	op := a.huma.OpenAPI().Paths["/v1/messages"].Post
 	op.RequestBody.Content["message/rfc822"] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Description: "A message as RFC 5322 writes it."}}
-	op.RequestBody.Content["application/x-ndjson"] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Description: "One JSON message per line."}}
+	op.RequestBody.Content[ndjson] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Description: "One JSON message per line."}}
 }
 
 func (a *API) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
@@ -56,6 +51,11 @@ func (a *API) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
 	if err != nil {
 		return nil, a.problemOf(err)
 	}
+	release, err := a.room(ctx, int64(len(in.RawBody)))
+	if err != nil {
+		return nil, a.problemOf(err)
+	}
+	defer release()
 	r := in.Body.request()
 	a.fill(ctx, &r, in.Key, in.RawBody)
 	receipt, err := a.o.Submission.Send(ctx, p, r)
@@ -89,7 +89,7 @@ func (a *API) negotiate(next http.Handler) http.Handler {
 			case "message/rfc822":
 				a.sendRaw(w, r)
 				return
-			case "application/x-ndjson", "application/ndjson", "application/jsonl":
+			case ndjson, "application/ndjson", "application/jsonl":
 				a.sendBatch(w, r)
 				return
 			}
@@ -100,28 +100,7 @@ func (a *API) negotiate(next http.Handler) http.Handler {
 
 // sendRaw takes a whole message as the body.
 func (a *API) sendRaw(w http.ResponseWriter, r *http.Request) {
-	p, err := a.sender(r.Context(), r.Header.Get(AccountHeader))
-	if err != nil {
-		writeProblem(w, *a.problemOf(err))
-		return
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.o.Submission.MaxSize()))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		writeProblem(w, *a.problemOf(&submission.Error{Kind: submission.TooLarge, Detail: "the message is larger than the limit"}))
-		return
-	case err != nil:
-		writeProblem(w, *badRequest("body", "it ended early"))
-		return
-	}
-	q := r.URL.Query()
-	req := submission.Request{Raw: body, From: submission.Person{Email: q.Get("from")}}
-	for _, to := range q["to"] {
-		req.To = append(req.To, submission.Person{Email: to})
-	}
-	a.fill(r.Context(), &req, r.Header.Get("Idempotency-Key"), append([]byte(r.URL.RawQuery+"\n"), body...))
-	receipt, err := a.o.Submission.Send(r.Context(), p, req)
+	receipt, err := a.takeRaw(w, r)
 	if err != nil {
 		writeProblem(w, *a.problemOf(err))
 		return
@@ -133,115 +112,34 @@ func (a *API) sendRaw(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusAccepted, sentOf(receipt))
 }
 
-// BatchLine is the answer to one line of a batch.
-type BatchLine struct {
-	Line    int      `json:"line"`
-	Status  int      `json:"status"`
-	Message *Sent    `json:"message,omitempty"`
-	Problem *Problem `json:"problem,omitempty"`
-}
-
-// sendBatch takes one message per line and answers each line as soon as it is on disk, so that a client can resume
-// after the last answer it got. An Idempotency-Key covers each line by its number.
-func (a *API) sendBatch(w http.ResponseWriter, r *http.Request) {
+func (a *API) takeRaw(w http.ResponseWriter, r *http.Request) (*submission.Receipt, error) {
 	p, err := a.sender(r.Context(), r.Header.Get(AccountHeader))
 	if err != nil {
-		writeProblem(w, *a.problemOf(err))
-		return
+		return nil, err
 	}
-	// Answers begin before the request has been read to its end.
-	rc := http.NewResponseController(w)
-	_ = rc.EnableFullDuplex() // HTTP/2 has it anyway
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	w.WriteHeader(http.StatusOK)
-	out := json.NewEncoder(w)
-	in := bufio.NewReaderSize(r.Body, 64<<10)
-	for n := 1; ; n++ {
-		line, err := readLine(in, a.bodyLimit())
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		answer := BatchLine{Line: n, Status: http.StatusAccepted}
-		if err != nil {
-			answer.Problem = badRequest("body", "the line is too long, or the request ended early")
-			answer.Status = answer.Problem.Status
-			_ = out.Encode(answer)
-			return
-		}
-		if len(line) == 0 {
-			continue
-		}
-		a.batchLine(r, p, line, &answer)
-		if out.Encode(answer) != nil {
-			return
-		}
-		if in.Buffered() == 0 {
-			_ = rc.Flush()
-		}
+	size := a.o.Submission.MaxSize()
+	if r.ContentLength >= 0 {
+		size = min(size, r.ContentLength)
 	}
-}
-
-func (a *API) batchLine(r *http.Request, p platform.Principal, line []byte, answer *BatchLine) {
-	fail := func(p *Problem) { answer.Problem, answer.Status = p, p.Status }
-	var body SendBody
-	dec := json.NewDecoder(bytes.NewReader(line))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&body); err != nil {
-		fail(jsonProblem(err))
-		return
-	}
-	req := body.request()
-	key := r.Header.Get("Idempotency-Key")
-	if key != "" {
-		key += "\x00line " + itoa(answer.Line)
-	}
-	a.fill(r.Context(), &req, key, line)
-	receipt, err := a.o.Submission.Send(r.Context(), p, req)
+	release, err := a.room(r.Context(), size)
 	if err != nil {
-		fail(a.problemOf(err))
-		return
+		return nil, err
 	}
-	sent := sentOf(receipt)
-	answer.Message = &sent
-}
-
-// jsonProblem says where a JSON document is wrong, without repeating what stands there.
-func jsonProblem(err error) *Problem {
-	var syntax *json.SyntaxError
-	var typ *json.UnmarshalTypeError
+	defer release()
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout)) // a recorder of tests has none
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.o.Submission.MaxSize()))
+	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.As(err, &syntax):
-		return badRequest("body", "it is not JSON, at octet "+itoa(int(syntax.Offset)))
-	case errors.As(err, &typ):
-		return badRequest(typ.Field, "want "+typ.Type.String()+", got "+typ.Value)
-	case errors.Is(err, errPerson):
-		return badRequest("body", errPerson.Error())
+	case errors.As(err, &tooLarge):
+		return nil, &submission.Error{Kind: submission.TooLarge, Detail: "the message is larger than " + strconv.FormatInt(a.o.Submission.MaxSize(), 10) + " octets"}
+	case err != nil:
+		return nil, badRequest("body", "it ended early")
 	}
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return badRequest(strings.Trim(name, `"`), "there is no such field")
+	q := r.URL.Query()
+	req := submission.Request{Raw: body, From: submission.Person{Email: q.Get("from")}}
+	for _, to := range q["to"] {
+		req.To = append(req.To, submission.Person{Email: to})
 	}
-	return badRequest("body", "it is not a JSON message")
+	a.fill(r.Context(), &req, r.Header.Get("Idempotency-Key"), append([]byte(r.URL.RawQuery+"\n"), body...))
+	return a.o.Submission.Send(r.Context(), p, req)
 }
-
-// readLine reads a line without its end, at most max octets of it.
-func readLine(in *bufio.Reader, max int64) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := in.ReadSlice('\n')
-		if int64(len(line)+len(part)) > max {
-			return nil, bufio.ErrTooLong
-		}
-		line = append(line, part...)
-		switch {
-		case err == nil:
-			return bytes.TrimSpace(line), nil
-		case errors.Is(err, bufio.ErrBufferFull):
-		case errors.Is(err, io.EOF) && len(bytes.TrimSpace(line)) > 0:
-			return bytes.TrimSpace(line), nil
-		default:
-			return nil, err
-		}
-	}
-}
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/manage"
 	"github.com/postroad/postroad/internal/queue"
 	"github.com/postroad/postroad/internal/spool"
@@ -98,6 +100,8 @@ func (a *API) problemOf(err error) *Problem {
 	switch {
 	case errors.As(err, &p):
 		return p
+	case errors.Is(err, errBehind):
+		return &Problem{Type: typeOf("not-recorded-yet"), Title: "Not recorded yet", Status: http.StatusServiceUnavailable, Detail: "the record is behind; ask again in a moment", after: 1}
 	case errors.As(err, &sub):
 		k, ok := kinds[sub.Kind]
 		if !ok {
@@ -108,7 +112,7 @@ func (a *API) problemOf(err error) *Problem {
 			out.Errors = []FieldProblem{{Field: sub.Field, Detail: sub.Detail}}
 		}
 		if sub.Err != nil && k.status >= 500 {
-			a.o.Logger.Error("request failed", "event", "request_failed", "err", sub)
+			a.o.Logger.Error("request failed", mail.LogEvent, "request_failed", mail.LogErr, sub)
 		}
 		return out
 	case errors.As(err, &invalid):
@@ -128,7 +132,9 @@ func (a *API) problemOf(err error) *Problem {
 	case errors.Is(err, queue.ErrEverything):
 		return badRequest("filter", `it has no condition; set "everything": true to mean all mail`)
 	}
-	a.o.Logger.Error("request failed", "event", "request_failed", "err", err)
+	if !errors.Is(err, context.Canceled) { // the client went away: nobody reads this
+		a.o.Logger.Error("request failed", mail.LogEvent, "request_failed", mail.LogErr, err)
+	}
 	return &Problem{Type: typeOf("unavailable"), Title: "Not available at the moment", Status: http.StatusServiceUnavailable, Detail: "the request could not be answered; try again later", after: 5}
 }
 
@@ -155,9 +161,48 @@ func problemTransformer(_ huma.Context, _ string, v any) (any, error) {
 	if e.Status >= 500 {
 		p.Type, p.Title = typeOf("unavailable"), "Not available at the moment"
 	}
-	for _, d := range e.Errors {
-		field := strings.TrimPrefix(strings.TrimPrefix(d.Location, "body."), "query.")
-		p.Errors = append(p.Errors, FieldProblem{Field: field, Detail: d.Message})
+	switch e.Status {
+	case http.StatusRequestEntityTooLarge:
+		p.Type, p.Title = typeOf(string(submission.TooLarge)), kinds[submission.TooLarge].title
+	case http.StatusUnsupportedMediaType:
+		p.Type, p.Title = typeOf("media-type"), "The media type is not known here"
+		p.Detail = "send application/json, message/rfc822 or application/x-ndjson"
 	}
+	p.Errors = fieldProblems(e.Errors)
 	return p, nil
+}
+
+// maxFieldName bounds the name of a field that is told back: an unknown one is the client's own word.
+const maxFieldName = 100
+
+// fieldProblems tells the framework's findings in our form.
+func fieldProblems(list []*huma.ErrorDetail) []FieldProblem {
+	var out []FieldProblem
+	for _, d := range list {
+		field := d.Location
+		for _, in := range []string{"body.", "query.", "path.", "header."} {
+			field = strings.TrimPrefix(field, in)
+		}
+		if len(field) > maxFieldName {
+			field = field[:maxFieldName] + "…"
+		}
+		out = append(out, FieldProblem{Field: strings.ToValidUTF8(field, "?"), Detail: finding(d.Message)})
+	}
+	return out
+}
+
+// finding lets the framework's own words pass, and no others: what encoding/json, strconv and time say quotes the
+// value that was wrong.
+func finding(message string) string {
+	switch {
+	case message == "unexpected property":
+		return "there is no such field"
+	case strings.HasPrefix(message, "expected ") && !strings.Contains(message, ": "):
+		return message
+	case strings.HasPrefix(message, "required "), message == "request body is required":
+		return message
+	case strings.HasPrefix(message, "invalid ") && !strings.ContainsAny(message, "'\":"):
+		return message
+	}
+	return "it cannot be read; see /openapi.json for its form"
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/platform"
 	"github.com/postroad/postroad/internal/queue"
 )
 
@@ -25,9 +26,9 @@ type Filter struct {
 	Everything bool   `json:"everything,omitempty" doc:"Must be set to mean all mail."`
 }
 
-// queueFilter reads the filter and narrows it to what the caller may touch.
-func (f *Filter) queueFilter(ctx context.Context) (queue.Filter, error) {
-	account, err := readable(ctx, f.Account)
+// queueFilter reads the filter and narrows it to what the caller's scope lets it touch.
+func (f *Filter) queueFilter(ctx context.Context, scope platform.Scope) (queue.Filter, error) {
+	account, err := allowed(ctx, f.Account, scope)
 	if err != nil {
 		return queue.Filter{}, err
 	}
@@ -47,7 +48,7 @@ func (f *Filter) queueFilter(ctx context.Context) (queue.Filter, error) {
 	}
 	if f.Recipient != "" {
 		if q.Recipient, err = mail.ParseAddress(f.Recipient); err != nil {
-			return q, badRequest("recipient", err.Error())
+			return q, badRequest("recipient", "it is not an address")
 		}
 	}
 	return q, nil
@@ -129,7 +130,7 @@ func (a *API) queues(ctx context.Context, _ *queuesInput) (*queuesOutput, error)
 
 func (a *API) waiting(ctx context.Context, in *listInput) (*listOutput, error) {
 	f := Filter{Account: in.Account, Stream: in.Stream, Domain: in.Domain, Message: in.Message, Sender: in.Sender, Tag: in.Tag, Held: in.Held}
-	q, err := f.queueFilter(ctx)
+	q, err := f.queueFilter(ctx, platform.ScopeRead)
 	if err != nil {
 		return nil, a.problemOf(err)
 	}
@@ -161,7 +162,7 @@ func (a *API) cancel(ctx context.Context, in *actInput) (*actOutput, error) {
 
 // act does something to the deliveries a filter chooses, and writes down who wanted it.
 func (a *API) act(ctx context.Context, in *actInput, action string, do func(context.Context, queue.Filter) (int, error)) (*actOutput, error) {
-	q, err := in.Body.Filter.queueFilter(ctx)
+	q, err := in.Body.Filter.queueFilter(ctx, platform.ScopeSend)
 	if err != nil {
 		return nil, a.problemOf(err)
 	}
@@ -169,8 +170,9 @@ func (a *API) act(ctx context.Context, in *actInput, action string, do func(cont
 	if err != nil {
 		return nil, a.problemOf(err)
 	}
+	// It is done: to answer with an error would make the client do it again.
 	if err := a.audit(ctx, action, in.Body.Filter, n, in.Body.Reason); err != nil {
-		return nil, a.problemOf(err)
+		a.o.Logger.Error("audit entry not written", mail.LogEvent, "audit_failed", mail.LogErr, err)
 	}
 	out := &actOutput{}
 	out.Body.Count = n

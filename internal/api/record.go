@@ -1,10 +1,11 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -17,8 +18,6 @@ import (
 // maxWait is the longest a client may wait for new events in one request.
 const maxWait = 30 * time.Second
 
-func itoa(n int) string { return strconv.Itoa(n) }
-
 // DeliveryStatus is where one delivery stands.
 type DeliveryStatus struct {
 	store.Delivery
@@ -28,10 +27,11 @@ type DeliveryStatus struct {
 
 // MessageStatus is a message and where its deliveries stand.
 type MessageStatus struct {
-	*mail.Message
+	mail.Message
+	Content    none             `json:"content,omitzero" hidden:"true"` // in place of the message's own: how it is kept is nobody's business
 	Deliveries []DeliveryStatus `json:"deliveries"`
-	Next       string     `json:"next,omitempty" doc:"Cursor of the next page of deliveries."`
-	AsOf       time.Time  `json:"as_of" doc:"The moment this tells of."`
+	Next       string           `json:"next,omitempty" doc:"Cursor of the next page of deliveries."`
+	AsOf       time.Time        `json:"as_of" doc:"The moment this tells of."`
 }
 
 type messageInput struct {
@@ -126,12 +126,20 @@ func (a *API) registerRecord() {
 	huma.Register(a.huma, get("get-stats", "/v1/stats", "How many events there were"), a.stats)
 }
 
+// errBehind is for what neither the spool nor the record knows while the record is behind: it may be on its way from
+// the one to the other.
+var errBehind = errors.New("the record is behind")
+
 // settle waits a little until the record holds what was committed before the request came, so that a client reads its
-// own writes.
-func (a *API) settle(ctx context.Context) error {
+// own writes, and reports whether it does now. An error of the store is not one of the reader: the spool still knows
+// what is live.
+func (a *API) settle(ctx context.Context) (current bool, err error) {
 	_, newest := a.o.Live.OutboxRange()
-	_, err := a.o.Store.WaitFor(ctx, a.o.Live.ID(), newest)
-	return err
+	mark, err := a.o.Store.WaitFor(ctx, a.o.Live.ID(), newest)
+	if errors.Is(err, store.ErrUnavailable) {
+		return false, nil
+	}
+	return err == nil && mark >= newest, err
 }
 
 func (a *API) message(ctx context.Context, in *messageInput) (*messageOutput, error) {
@@ -139,7 +147,7 @@ func (a *API) message(ctx context.Context, in *messageInput) (*messageOutput, er
 	if err != nil {
 		return nil, badRequest("id", "it is no message id (msg_ and 26 characters)")
 	}
-	m, err := a.findMessage(ctx, id)
+	m, current, err := a.findMessage(ctx, id)
 	if err != nil {
 		return nil, a.problemOf(err)
 	}
@@ -149,27 +157,9 @@ func (a *API) message(ctx context.Context, in *messageInput) (*messageOutput, er
 			return nil, badRequest("cursor", "it is not a cursor of this list")
 		}
 	}
-	out := MessageStatus{Message: m, Deliveries: []DeliveryStatus{}, AsOf: a.o.Now().UTC()}
-	recorded, err := a.o.Store.Deliveries(ctx, id, after, in.Max)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	out := MessageStatus{Message: *m, AsOf: a.o.Now().UTC()}
+	if out.Deliveries, err = a.messageDeliveries(ctx, m, current, after, in.Max); err != nil {
 		return nil, a.problemOf(err)
-	}
-	for _, d := range recorded {
-		x, err := a.withLive(ctx, *d)
-		if err != nil {
-			return nil, a.problemOf(err)
-		}
-		out.Deliveries = append(out.Deliveries, x)
-	}
-	if len(recorded) == 0 && after.IsZero() {
-		// The record is behind: tell what the spool knows.
-		live, err := a.o.Live.Deliveries(ctx, id, after, in.Max)
-		if err != nil {
-			return nil, a.problemOf(err)
-		}
-		for _, d := range live {
-			out.Deliveries = append(out.Deliveries, a.liveDelivery(ctx, m, d))
-		}
 	}
 	if n := len(out.Deliveries); n == in.Max {
 		out.Next = out.Deliveries[n-1].ID.String()
@@ -177,28 +167,63 @@ func (a *API) message(ctx context.Context, in *messageInput) (*messageOutput, er
 	return &messageOutput{Body: out}, nil
 }
 
-// findMessage looks a message up for the caller: in the record, else in the spool.
-func (a *API) findMessage(ctx context.Context, id mail.MessageID) (*mail.Message, error) {
+// messageDeliveries returns where deliveries of a message stand, in order of id: what the record has, and while it is
+// not current also what only the spool has.
+func (a *API) messageDeliveries(ctx context.Context, m *mail.Message, current bool, after mail.DeliveryID, max int) ([]DeliveryStatus, error) {
+	out := []DeliveryStatus{}
+	recorded, err := a.o.Store.Deliveries(ctx, m.ID, after, max)
+	if err != nil && (current || !errors.Is(err, store.ErrUnavailable)) && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	known := map[mail.DeliveryID]bool{}
+	for _, d := range recorded {
+		x, err := a.withLive(ctx, *d)
+		if err != nil {
+			return nil, err
+		}
+		known[d.ID] = true
+		out = append(out, x)
+	}
+	if current {
+		return out, nil
+	}
+	live, err := a.o.Live.Deliveries(ctx, m.ID, after, max)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range live {
+		if !known[d.ID] {
+			out = append(out, a.liveDelivery(ctx, m, d))
+		}
+	}
+	slices.SortFunc(out, func(x, y DeliveryStatus) int { return bytes.Compare(x.ID[:], y.ID[:]) })
+	return out[:min(len(out), max)], nil
+}
+
+// findMessage looks a message up for the caller: in the record, else in the spool. current reports whether the record
+// holds all that was committed before.
+func (a *API) findMessage(ctx context.Context, id mail.MessageID) (m *mail.Message, current bool, err error) {
 	account, err := readable(ctx, "")
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if err := a.settle(ctx); err != nil && !errors.Is(err, store.ErrUnavailable) {
-		return nil, err
+	if current, err = a.settle(ctx); err != nil {
+		return nil, false, err
 	}
-	m, err := a.o.Store.Message(ctx, id)
-	if err != nil {
+	if m, err = a.o.Store.Message(ctx, id); err != nil {
 		if live, lerr := a.o.Live.Message(ctx, id); lerr == nil {
 			m, err = live, nil
 		}
 	}
-	if err != nil {
-		return nil, err
+	switch {
+	case errors.Is(err, store.ErrNotFound) && !current:
+		return nil, false, errBehind
+	case err != nil:
+		return nil, false, err
+	case account != "" && m.Account != account:
+		return nil, false, store.ErrNotFound
 	}
-	if account != "" && m.Account != account {
-		return nil, store.ErrNotFound
-	}
-	return m, nil
+	return m, current, nil
 }
 
 // withLive adds what the spool knows of a delivery the record says is live.
@@ -254,7 +279,7 @@ func (a *API) messageEvents(ctx context.Context, in *messageInput) (*eventsOutpu
 	if err != nil {
 		return nil, badRequest("id", "it is no message id (msg_ and 26 characters)")
 	}
-	if _, err := a.findMessage(ctx, id); err != nil {
+	if _, _, err := a.findMessage(ctx, id); err != nil {
 		return nil, a.problemOf(err)
 	}
 	out := &eventsOutput{}
@@ -262,8 +287,22 @@ func (a *API) messageEvents(ctx context.Context, in *messageInput) (*eventsOutpu
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, a.problemOf(err)
 	}
-	out.Body.Events, out.Body.Next = orEmpty(events), next
+	out.Body.Events, out.Body.Next = tellable(events), next
 	return out, nil
+}
+
+// tellable leaves out of events how the content is kept.
+func tellable(events []*mail.Event) []*mail.Event {
+	out := make([]*mail.Event, len(events))
+	for i, e := range events {
+		if out[i] = e; e.Envelope != nil {
+			told, envelope := *e, *e.Envelope
+			envelope.Content = mail.Content{}
+			told.Envelope = &envelope
+			out[i] = &told
+		}
+	}
+	return out
 }
 
 func orEmpty[T any](s []T) []T {
@@ -282,7 +321,8 @@ func (a *API) findDelivery(ctx context.Context, text string) (DeliveryStatus, er
 	if err != nil {
 		return DeliveryStatus{}, err
 	}
-	if err := a.settle(ctx); err != nil && !errors.Is(err, store.ErrUnavailable) {
+	current, err := a.settle(ctx)
+	if err != nil {
 		return DeliveryStatus{}, err
 	}
 	var out DeliveryStatus
@@ -295,10 +335,12 @@ func (a *API) findDelivery(ctx context.Context, text string) (DeliveryStatus, er
 			out = a.liveDelivery(ctx, m, live)
 		}
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrNotFound) && !current:
+		return DeliveryStatus{}, errBehind
+	case err != nil:
 		return DeliveryStatus{}, err
-	}
-	if account != "" && out.Account != account {
+	case account != "" && out.Account != account:
 		return DeliveryStatus{}, store.ErrNotFound
 	}
 	return out, nil
@@ -322,7 +364,7 @@ func (a *API) timeline(ctx context.Context, in *deliveryInput) (*timelineOutput,
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, a.problemOf(err)
 	}
-	out.Body.Events = orEmpty(events)
+	out.Body.Events = tellable(events)
 	return out, nil
 }
 
@@ -349,9 +391,9 @@ func (a *API) events(ctx context.Context, in *eventsInput) (*eventsOutput, error
 		if err != nil {
 			return nil, a.problemOf(err)
 		}
-		if len(page.Events) > 0 || (!page.More && !a.o.Now().Before(deadline)) {
+		if len(page.Events) > 0 || (!page.More && (!a.o.Now().Before(deadline) || a.stopping())) {
 			out := &eventsOutput{}
-			out.Body.Events, out.Body.Next = orEmpty(page.Events), page.Next.String()
+			out.Body.Events, out.Body.Next = tellable(page.Events), page.Next.String()
 			return out, nil
 		}
 		q.After = page.Next
@@ -373,7 +415,7 @@ func (a *API) search(ctx context.Context, in *searchInput) (*searchOutput, error
 	if err != nil {
 		return nil, a.problemOf(err)
 	}
-	if err := a.settle(ctx); err != nil {
+	if _, err := a.settle(ctx); err != nil {
 		return nil, a.problemOf(err)
 	}
 	page, err := a.o.Store.Search(ctx, store.SearchQuery{

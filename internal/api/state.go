@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -55,7 +57,7 @@ func (a *API) registerState() {
 			Parameters:  []*huma.Param{{Name: "dry_run", In: "query", Description: "Only tell what would change.", Schema: &huma.Schema{Type: huma.TypeBoolean}}},
 			RequestBody: &huma.RequestBody{Required: true, Content: toml},
 			Responses: map[string]*huma.Response{"200": {Description: "What changed, and the secrets that were made.", Content: map[string]*huma.MediaType{
-				"application/json": {Schema: a.huma.OpenAPI().Components.Schemas.Schema(typeFor[manage.Report](), true, "StateReport")},
+				"application/json": {Schema: a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[manage.Report](), true, "StateReport")},
 			}}},
 		},
 	}
@@ -108,8 +110,8 @@ type listOf[T any] struct {
 
 type none struct{}
 
-// register1 serves one list of the platform's state to operators.
-func register1[T any](a *API, path, id, summary string, list func(platform.State) []T) {
+// registerList serves one list of the platform's state to operators.
+func registerList[T any](a *API, path, id, summary string, list func(platform.State) []T) {
 	huma.Register(a.huma, huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Tags: []string{"platform"}},
 		func(ctx context.Context, _ *none) (*listOf[T], error) {
 			if err := admin(ctx); err != nil {
@@ -158,13 +160,13 @@ type auditInput struct {
 }
 
 func (a *API) registerPlatform() {
-	register1(a, "/v1/accounts", "list-accounts", "Accounts", func(s platform.State) []platform.Account { return s.Accounts })
-	register1(a, "/v1/pools", "list-pools", "Pools", func(s platform.State) []platform.Pool { return s.Pools })
-	register1(a, "/v1/sources", "list-sources", "Sources", func(s platform.State) []platform.Source { return s.Sources })
-	register1(a, "/v1/routes", "list-routes", "Routes", func(s platform.State) []platform.Route { return s.Routes })
-	register1(a, "/v1/policies", "list-policies", "Policies", func(s platform.State) []platform.Policy { return s.Policies })
-	register1(a, "/v1/holds", "list-holds", "Standing holds", func(s platform.State) []platform.Hold { return s.Holds })
-	register1(a, "/v1/senders", "list-senders", "Senders of all accounts", func(s platform.State) (list []OwnedSender) {
+	registerList(a, "/v1/accounts", "list-accounts", "Accounts", func(s platform.State) []platform.Account { return s.Accounts })
+	registerList(a, "/v1/pools", "list-pools", "Pools", func(s platform.State) []platform.Pool { return s.Pools })
+	registerList(a, "/v1/sources", "list-sources", "Sources", func(s platform.State) []platform.Source { return s.Sources })
+	registerList(a, "/v1/routes", "list-routes", "Routes", func(s platform.State) []platform.Route { return s.Routes })
+	registerList(a, "/v1/policies", "list-policies", "Policies", func(s platform.State) []platform.Policy { return s.Policies })
+	registerList(a, "/v1/holds", "list-holds", "Standing holds", func(s platform.State) []platform.Hold { return s.Holds })
+	registerList(a, "/v1/senders", "list-senders", "Senders of all accounts", func(s platform.State) (list []OwnedSender) {
 		for _, acc := range s.Accounts {
 			for _, x := range acc.Senders {
 				list = append(list, OwnedSender{acc.Name, x})
@@ -172,7 +174,7 @@ func (a *API) registerPlatform() {
 		}
 		return list
 	})
-	register1(a, "/v1/credentials", "list-credentials", "Credentials of all accounts, without their secrets", func(s platform.State) (list []OwnedCredential) {
+	registerList(a, "/v1/credentials", "list-credentials", "Credentials of all accounts, without their secrets", func(s platform.State) (list []OwnedCredential) {
 		for _, acc := range s.Accounts {
 			for _, x := range acc.Credentials {
 				list = append(list, OwnedCredential{acc.Name, x})
@@ -188,30 +190,31 @@ func (a *API) registerPlatform() {
 
 func (a *API) putHold(ctx context.Context, in *holdInput) (*reportOutput, error) {
 	return a.edit(ctx, in.Body.Reason, func(s *platform.State) error {
-		in.Body.Name = in.Name
-		if in.Body.Since.IsZero() {
-			in.Body.Since = a.o.Now().UTC().Truncate(time.Second)
+		h := in.Body
+		h.Name = in.Name
+		i := slices.IndexFunc(s.Holds, func(old platform.Hold) bool { return old.Name == h.Name })
+		if i < 0 {
+			s.Holds = append(s.Holds, platform.Hold{})
+			i = len(s.Holds) - 1
 		}
-		for i := range s.Holds {
-			if s.Holds[i].Name == in.Name {
-				s.Holds[i] = in.Body
-				return nil
-			}
+		if h.Since.IsZero() {
+			h.Since = s.Holds[i].Since
 		}
-		s.Holds = append(s.Holds, in.Body)
+		if h.Since.IsZero() {
+			h.Since = a.o.Now().UTC().Truncate(time.Second)
+		}
+		s.Holds[i] = h
 		return nil
 	})
 }
 
 func (a *API) deleteHold(ctx context.Context, in *holdName) (*reportOutput, error) {
 	return a.edit(ctx, in.Note, func(s *platform.State) error {
-		for i := range s.Holds {
-			if s.Holds[i].Name == in.Name {
-				s.Holds = append(s.Holds[:i], s.Holds[i+1:]...)
-				return nil
-			}
+		n := len(s.Holds)
+		if s.Holds = slices.DeleteFunc(s.Holds, func(h platform.Hold) bool { return h.Name == in.Name }); len(s.Holds) == n {
+			return notFound("there is no such hold")
 		}
-		return notFound("there is no such hold")
+		return nil
 	})
 }
 

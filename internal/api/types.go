@@ -3,7 +3,8 @@ package api
 import (
 	"encoding/json"
 	"errors"
-	"reflect"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -121,7 +122,7 @@ func (b *SendBody) request() submission.Request {
 	for _, x := range b.Attachments {
 		r.Attachments = append(r.Attachments, x.submission())
 	}
-	for _, name := range sortedKeys(b.Headers) {
+	for _, name := range slices.Sorted(maps.Keys(b.Headers)) {
 		r.Headers = append(r.Headers, submission.Header{Name: name, Value: b.Headers[name]})
 	}
 	return r
@@ -130,9 +131,6 @@ func (b *SendBody) request() submission.Request {
 func (x Attachment) submission() submission.Attachment {
 	return submission.Attachment{Filename: x.Filename, ContentType: x.ContentType, ContentID: x.ContentID, Content: x.Content}
 }
-
-// maxListed bounds the recipients an answer lists.
-const maxListed = 1000
 
 // Sent is the answer to a message that was accepted.
 type Sent struct {
@@ -150,11 +148,9 @@ type SentTo struct {
 }
 
 func sentOf(r *submission.Receipt) Sent {
-	s := Sent{ID: r.Message, Count: len(r.Recipients)}
-	for _, x := range r.Recipients[:min(len(r.Recipients), maxListed)] {
+	s := Sent{ID: r.Message, Count: r.Count, Recipients: make([]SentTo, 0, len(r.Recipients))}
+	for _, x := range r.Recipients {
 		s.Recipients = append(s.Recipients, SentTo{Address: x.Address, Delivery: x.Delivery, Status: x.Status, Reason: x.Reason})
 	}
 	return s
 }
-
-func typeFor[T any]() reflect.Type { return reflect.TypeFor[T]() }

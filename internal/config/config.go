@@ -68,12 +68,11 @@ type Submission struct {
 	// ProxyFrom are the proxies whose PROXY header is believed; from these it is required.
 	ProxyFrom []netip.Prefix `toml:"proxy_from"`
 	// PlainAuthOnLoopback lets clients on loopback log in without TLS.
-	PlainAuthOnLoopback bool          `toml:"plain_auth_on_loopback"`
-	MaxSize             Size          `toml:"max_size"`
-	MaxRecipients       int           `toml:"max_recipients"`
-	MaxConnections      int           `toml:"max_connections"`
-	MaxPerAddress       int           `toml:"max_connections_per_address"`
-	CommandTimeout      time.Duration `toml:"-"`
+	PlainAuthOnLoopback bool `toml:"plain_auth_on_loopback"`
+	MaxSize             Size `toml:"max_size"`
+	MaxRecipients       int  `toml:"max_recipients"`
+	MaxConnections      int  `toml:"max_connections"`
+	MaxPerAddress       int  `toml:"max_connections_per_address"`
 	// ClientAddress writes the client's address into Received.
 	ClientAddress bool `toml:"client_address_in_received"`
 }
@@ -205,9 +204,11 @@ func Default() Config {
 	}
 }
 
-// Load reads a configuration file over the defaults. An error names the file, the line and the key.
+// Load reads a configuration file over the defaults. A relative path in it means relative to the file, wherever the
+// program was started. An error names the file, the line and the key.
 func Load(file string) (Config, error) {
 	c := Default()
+	c.Data = "" // to see whether the file names it
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return Config{}, fmt.Errorf("config: %w", err)
@@ -217,12 +218,16 @@ func Load(file string) (Config, error) {
 	if err := dec.Decode(&c); err != nil {
 		return Config{}, fmt.Errorf("config: %s%s", file, explain(err))
 	}
+	for _, p := range []*string{&c.Data, &c.MasterKey, &c.TLS.Certificate, &c.TLS.Key} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(filepath.Dir(file), *p)
+		}
+	}
+	if c.Data == "" {
+		c.Data = Default().Data
+	}
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("config: %s: %w", file, err)
-	}
-	if !filepath.IsAbs(c.Data) && c.Data != Default().Data {
-		// A relative path in a file means relative to that file, wherever the program was started.
-		c.Data = filepath.Join(filepath.Dir(file), c.Data)
 	}
 	return c, nil
 }
@@ -272,11 +277,21 @@ func (c *Config) Validate() error {
 	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
 		bad("tls", "certificate and key go together")
 	}
-	for key, list := range map[string][]string{"http.listen": c.HTTP.Listen, "submission.listen": c.Submission.Listen, "submission.listen_tls": c.Submission.ListenTLS} {
-		for _, a := range list {
-			if _, port, err := net.SplitHostPort(a); err != nil || !validPort(port) {
-				bad(key, "%q is not address:port, such as 127.0.0.1:2587 or [::]:587", a)
+	used := map[string]string{}
+	for _, l := range []struct {
+		key  string
+		list []string
+	}{{"http.listen", c.HTTP.Listen}, {"submission.listen", c.Submission.Listen}, {"submission.listen_tls", c.Submission.ListenTLS}} {
+		for _, a := range l.list {
+			_, port, err := net.SplitHostPort(a)
+			if err != nil || !validPort(port) {
+				bad(l.key, "%q is not address:port, such as 127.0.0.1:2587 or [::]:587", a)
+				continue
 			}
+			if other, ok := used[a]; ok && port != "0" {
+				bad(l.key, "%s is used by %s", a, other)
+			}
+			used[a] = l.key
 		}
 	}
 	for _, a := range c.DNS.Servers {
@@ -295,10 +310,15 @@ func (c *Config) Validate() error {
 	atLeast(bad, "submission.max_connections_per_address", int64(c.Submission.MaxPerAddress), 1)
 	atLeast(bad, "delivery.max_sessions", int64(c.Delivery.MaxSessions), 1)
 	atLeast(bad, "store.retention_days", int64(c.Store.RetentionDays), 1)
-	for key, r := range map[string]RetrySchedule{"retry.transactional": c.Retry.Transactional, "retry.bulk": c.Retry.Bulk} {
+	atLeast(bad, "events.max_size", int64(c.Events.MaxSize), 1<<10)
+	atLeast(bad, "events.keep_files", int64(c.Events.KeepFiles), 1)
+	for _, r := range []struct {
+		key string
+		RetrySchedule
+	}{{"retry.transactional", c.Retry.Transactional}, {"retry.bulk", c.Retry.Bulk}} {
 		for i, d := range r.Intervals {
 			if d <= 0 {
-				bad(fmt.Sprintf("%s.intervals[%d]", key, i), "must be more than 0")
+				bad(fmt.Sprintf("%s.intervals[%d]", r.key, i), "must be more than 0")
 			}
 		}
 	}

@@ -74,7 +74,7 @@ func (n *Node) openHTTP(certs *smtpd.Certificates) error {
 		n.listeners = append(n.listeners, listener{"http", socket, server(n.api.Handler())})
 	}
 	path := n.adminSocket()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := privateFolder(filepath.Dir(path), n.cfg.Data); err != nil {
 		return fmt.Errorf("node: admin socket: %w", err)
 	}
 	// The spool's lock says that no other process serves this data folder: what lies there is left from a crash.
@@ -88,6 +88,25 @@ func (n *Node) openHTTP(certs *smtpd.Certificates) error {
 	n.listeners = append(n.listeners, listener{"admin", socket, server(n.api.LocalHandler())})
 	if err := os.Chmod(path, 0o600); err != nil {
 		return fmt.Errorf("node: admin socket: %w", err)
+	}
+	return nil
+}
+
+// privateFolder makes the folder of the admin socket. One outside the data folder lies where everybody may write: it
+// must be ours alone, or whoever made it first could put a socket of his own there.
+func privateFolder(dir, data string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if dir == data {
+		return nil
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() || info.Mode().Perm() != 0o700 || !ownedByUs(info) {
+		return fmt.Errorf("%s is not a folder of ours alone; remove it", dir)
 	}
 	return nil
 }

@@ -77,12 +77,13 @@ type Node struct {
 	api       *api.API
 	listeners []listener
 	registry  *prometheus.Registry
+	stopping  chan struct{} // closed when no more mail is taken in
 }
 
 // Open makes the platform: it opens spool and store, binds all listeners, and serves nobody before Run. On an error
 // everything it opened is closed again.
 func Open(ctx context.Context, o Options) (_ *Node, err error) {
-	n := &Node{o: o, cfg: o.Config, log: o.Logger}
+	n := &Node{o: o, cfg: o.Config, log: o.Logger, stopping: make(chan struct{})}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -125,11 +126,11 @@ func hostname(configured string) (string, error) {
 			return "", fmt.Errorf("node: the system has no host name; set hostname: %w", err)
 		}
 	}
-	name, err := mail.ParseDomain(strings.TrimSuffix(name, "."))
+	domain, err := mail.ParseDomain(strings.TrimSuffix(name, "."))
 	if err != nil {
 		return "", fmt.Errorf("node: host name %q cannot be used; set hostname: %w", name, err)
 	}
-	return name, nil
+	return domain, nil
 }
 
 // MasterKeyFile is where the master key of a configuration lies.
@@ -321,7 +322,7 @@ func (n *Node) openDoors() (err error) {
 	n.api, err = api.New(api.Options{
 		Submission: n.intake, Manager: n.manager, Queue: n.queue, Store: n.store, Live: n.spool, NotReady: n.NotReady,
 		Metrics:     promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}),
-		AdminSocket: n.adminSocket(), TrustedProxies: n.cfg.HTTP.TrustedProxies, Version: BuildVersion(), Logger: n.log.With("component", "api"),
+		AdminSocket: n.adminSocket(), TrustedProxies: n.cfg.HTTP.TrustedProxies, Stopping: n.stopping, Version: BuildVersion(), Logger: n.log.With("component", "api"),
 	})
 	if err != nil {
 		return err

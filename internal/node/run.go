@@ -56,6 +56,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		fail(fmt.Errorf("node: the spool stopped: %w", n.spool.Err()))
 	}
 	n.log.Info("stopping: no more mail is taken in; dialogues in hand are finished", mail.LogEvent, "stopping")
+	close(n.stopping)
 	stopIntake()
 	intakes.Wait()
 	stopWorks()

@@ -73,6 +73,9 @@ func refuse(s status, e *submission.Error) error {
 	if s.code == 0 {
 		s = statuses[submission.Unavailable]
 	}
+	if !e.Code.IsZero() && int(e.Code[0]) == s.code/100 {
+		s.enhanced = e.Code
+	}
 	text := e.Detail
 	if e.Field != "" {
 		text = e.Field + ": " + text

@@ -2,7 +2,9 @@ package submission
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -24,7 +26,6 @@ type draft struct {
 	settings   settings // of a structured request; X-Postroad fields of the message come before them
 	private    bool     // each recipient gets a copy of its own: the stored content has no To
 	idem       *spool.IdempotencyRecord
-	respond    func(*Receipt) ([]byte, error) // what an idempotency record answers with
 }
 
 // accept checks the content against the policies, stores it and commits the message.
@@ -52,7 +53,7 @@ func (s *Service) accept(ctx context.Context, d draft, in *intake) (*Receipt, er
 		return nil, refusal(err)
 	}
 	set := d.settings.merge(head.Controls)
-	set.tags = append(set.tags, p.Credential.Tags...)
+	set.tags = union(set.tags, p.Credential.Tags)
 	if err := set.check(s, p.Credential.Stream, now); err != nil {
 		return nil, err
 	}
@@ -63,8 +64,11 @@ func (s *Service) accept(ctx context.Context, d draft, in *intake) (*Receipt, er
 	receipt, err := s.commit(ctx, d, p, in, head, set, who, id, now)
 	if err != nil {
 		undo()
+		return nil, err
 	}
-	return receipt, err
+	s.o.Logger.LogAttrs(ctx, slog.LevelInfo, "message accepted", slog.String(mail.LogEvent, "message_accepted"),
+		slog.String(mail.LogTenant, p.Account.Name), slog.Any(mail.LogMsg, id), slog.Any(mail.LogClient, d.client.IP))
+	return receipt, nil
 }
 
 // merge takes what the message's own control fields say, and where they say nothing what the request said.
@@ -72,17 +76,11 @@ func (c settings) merge(m compose.Controls) settings {
 	if m.Stream != "" {
 		c.stream = m.Stream
 	}
-	if len(m.Tags) > 0 {
-		c.tags = append(append([]string(nil), c.tags...), m.Tags...)
-	}
+	c.tags = union(c.tags, m.Tags)
 	if len(m.Metadata) > 0 {
 		all := make(map[string]string, len(c.metadata)+len(m.Metadata))
-		for k, v := range c.metadata {
-			all[k] = v
-		}
-		for k, v := range m.Metadata {
-			all[k] = v
-		}
+		maps.Copy(all, c.metadata)
+		maps.Copy(all, m.Metadata)
 		c.metadata = all
 	}
 	if !m.SendAt.IsZero() {
@@ -95,6 +93,16 @@ func (c settings) merge(m compose.Controls) settings {
 		c.requireTLS = *m.RequireTLS
 	}
 	return c
+}
+
+// union appends to a copy of a what it lacks of b.
+func union(a, b []string) []string {
+	for _, x := range b {
+		if !slices.Contains(a, x) {
+			a = append(a[:len(a):len(a)], x)
+		}
+	}
+	return a
 }
 
 func (s *Service) received(d draft, id mail.MessageID, host string, now time.Time) []byte {
@@ -142,7 +150,7 @@ func (s *Service) commit(ctx context.Context, d draft, p platform.Principal, in 
 // commitDeliveries makes the deliveries and commits. More than spool.MaxStage of them are staged first, and become
 // visible with the message's own frame.
 func (s *Service) commitDeliveries(ctx context.Context, d draft, m *mail.Message, c stored) (_ *Receipt, err error) {
-	receipt := &Receipt{Message: m.ID, Recipients: make([]RecipientResult, 0, len(d.recipients))}
+	receipt := &Receipt{Message: m.ID, Count: len(d.recipients), Recipients: make([]RecipientResult, 0, min(len(d.recipients), MaxListed))}
 	acc := &spool.Acceptance{Message: m, Body: c.body, Idempotency: d.idem}
 	staged := map[mail.QueueKey]bool{}
 	defer func() {
@@ -166,15 +174,14 @@ func (s *Service) commitDeliveries(ctx context.Context, d draft, m *mail.Message
 		}
 	}
 	if d.idem != nil {
-		if d.idem.Response, err = d.respond(receipt); err != nil {
+		if d.idem.Response, err = json.Marshal(receipt); err != nil {
 			return nil, &Error{Kind: Unavailable, Detail: "the response could not be written", Err: err}
 		}
 	}
-	if err := s.o.Spool.Commit(ctx, &spool.Batch{Accept: []*spool.Acceptance{acc}}); err != nil {
+	// Once it is in the spool's hands nobody can take it back: to stop waiting here would leave a message on disk that
+	// the client was told is not accepted, and that the queue does not know of.
+	if err := s.o.Spool.Commit(context.WithoutCancel(ctx), &spool.Batch{Accept: []*spool.Acceptance{acc}}); err != nil {
 		return nil, spoolError(err)
-	}
-	if n := len(acc.Events); n > 0 {
-		receipt.Seq = acc.Events[n-1].ID.Seq
 	}
 	var body mail.Body
 	if c.body != nil {
@@ -215,12 +222,12 @@ func (s *Service) addDelivery(ctx context.Context, acc *spool.Acceptance, receip
 			suppressed.Type, suppressed.Reason = mail.EventSuppressed, why.Reason
 			acc.Events = append(acc.Events, &suppressed)
 			result.Status, result.Reason = StatusSuppressed, why.Reason
-			receipt.Recipients = append(receipt.Recipients, result)
+			receipt.list(result)
 			return nil
 		}
 	}
 	acc.Deliveries = append(acc.Deliveries, d)
-	receipt.Recipients = append(receipt.Recipients, result)
+	receipt.list(result)
 	return nil
 }
 
@@ -230,5 +237,5 @@ func contentError(err error) error {
 	if !errors.As(err, &e) {
 		return &Error{Kind: BadContent, Detail: "the message cannot be read", Err: err}
 	}
-	return &Error{Kind: BadContent, Field: e.Field, Detail: e.Reason, Err: e.Err}
+	return &Error{Kind: BadContent, Field: e.Field, Detail: e.Reason, Code: e.Code}
 }

@@ -144,6 +144,12 @@ func (s *Service) store(ctx context.Context, id mail.MessageID, header []byte, i
 // shorten re-encodes content with lines longer than SMTP allows and stores it anew in place of what was stored. It
 // has to have all of it in memory; such messages are few.
 func (s *Service) shorten(ctx context.Context, id mail.MessageID, c stored) (stored, error) {
+	select {
+	case s.long <- struct{}{}:
+		defer func() { <-s.long }()
+	case <-ctx.Done():
+		return stored{}, errors.Join(ctx.Err(), c.drop())
+	}
 	whole := c.body
 	if c.file != nil {
 		r, err := c.file.Open()

@@ -1,9 +1,14 @@
 package submission
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
+	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/platform"
+	"github.com/postroad/postroad/internal/smtp"
 	"github.com/postroad/postroad/internal/tenant"
 )
 
@@ -47,6 +52,8 @@ type Error struct {
 	Field string
 	// Detail says what is wrong and what to do, in words fit for the client. It never repeats a secret.
 	Detail string
+	// Code is the enhanced status code where one fits better than that of the kind; zero: the kind's.
+	Code smtp.Enhanced
 	// Err is the inner error, for the log only.
 	Err error
 }
@@ -93,4 +100,14 @@ func refusal(err error) error {
 		kind = SenderNotAllowed
 	}
 	return &Error{Kind: kind, Field: r.Field, Detail: r.Text}
+}
+
+// logRefusal writes down a refusal that is the client's to mend. Faults of ours are logged by the door that answers.
+func (s *Service) logRefusal(ctx context.Context, p platform.Principal, c Client, err error) {
+	var e *Error
+	if !errors.As(err, &e) || e.Kind == Unavailable || e.Kind == NoSpace {
+		return
+	}
+	s.o.Logger.LogAttrs(ctx, slog.LevelInfo, "message refused", slog.String(mail.LogEvent, "message_refused"),
+		slog.String(mail.LogTenant, p.Account.Name), slog.Any(mail.LogClient, c.IP), slog.String(mail.LogClass, string(e.Kind)), slog.Any(mail.LogErr, e))
 }

@@ -3,6 +3,7 @@ package submission
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"sync"
 
 	"github.com/postroad/postroad/internal/spool"
@@ -38,11 +39,11 @@ func (k *keyLocks) unlock(h [32]byte) {
 // idempotent looks an account's idempotency key up and locks it. If the key was used before with the same body, it
 // returns the earlier response; otherwise the record to commit with the acceptance (Response still empty) and a
 // function that frees the lock. Its errors are of kind BadRequest, InProgress, KeyReused and Unavailable.
-func (s *Service) idempotent(ctx context.Context, account, key string, body [32]byte) (earlier []byte, rec *spool.IdempotencyRecord, unlock func(), err error) {
+func (s *Service) idempotent(ctx context.Context, account, key string, part int, body [32]byte) (earlier []byte, rec *spool.IdempotencyRecord, unlock func(), err error) {
 	if len(key) > MaxIdempotencyKey {
 		return nil, nil, nil, refuse(BadRequest, "Idempotency-Key", "it is longer than %d octets", MaxIdempotencyKey)
 	}
-	h := sha256.Sum256([]byte(account + "\x00" + key))
+	h := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", account, key, part))
 	if !s.keys.lock(h) {
 		return nil, nil, nil, refuse(InProgress, "Idempotency-Key", "the first request with this key is still running; try again in a moment")
 	}

@@ -2,6 +2,7 @@ package submission
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -29,7 +30,8 @@ const (
 
 // Throttling of failed log-ins: after failFree failures from an address within failWindow, or failFreeName for a login
 // name from anywhere, each further try is refused until the window has passed. A name bears more than an address, so
-// that a stranger cannot easily lock its owner out.
+// that a stranger cannot easily lock its owner out. What is known to be right passes all the same: an API key, which
+// nobody guesses, and a password that fitted a moment ago. One forgotten application must not shut out its neighbours.
 const (
 	failFree     = 10
 	failFreeName = 100
@@ -98,9 +100,23 @@ type logins struct {
 	argon chan struct{} // bounds the memory argon2 takes at one time
 
 	mu      sync.Mutex
-	fails   map[string]*failures
+	fails   map[failKey]*failures
 	success map[[32]byte]time.Time
 	key     [32]byte // of the success cache, so that a memory image gives no password away cheaply
+}
+
+// failKey is what failures are counted under: the hash of an address or a login name, for names can be long.
+type failKey struct {
+	hash [32]byte
+	free int // failures it bears
+}
+
+func addressKey(ip netip.Addr) failKey {
+	return failKey{sha256.Sum256([]byte("ip " + ipBlock(ip))), failFree}
+}
+
+func nameKey(username string) failKey {
+	return failKey{sha256.Sum256([]byte("name " + username)), failFreeName}
 }
 
 type failures struct {
@@ -109,36 +125,60 @@ type failures struct {
 }
 
 func newLogins(now func() time.Time) *logins {
-	l := &logins{now: now, argon: make(chan struct{}, 2), fails: map[string]*failures{}, success: map[[32]byte]time.Time{}}
+	l := &logins{now: now, argon: make(chan struct{}, 2), fails: map[failKey]*failures{}, success: map[[32]byte]time.Time{}}
 	_, _ = rand.Read(l.key[:]) // never fails (crypto/rand)
 	return l
 }
 
-// Login checks the password of an smtp credential for a client at ip. Its errors are of kind BadCredentials,
-// Throttled, Paused or Forbidden, and Unavailable where the stored credential cannot be read: a client must not be
+// Login checks the password of an smtp credential for a client at ip. Its errors are of kind BadCredentials and
+// Throttled, and Unavailable where the stored credential cannot be read: a client must not be
 // told that its password is wrong when nobody looked.
 func (s *Service) Login(ctx context.Context, username, password string, ip netip.Addr) (platform.Principal, error) {
-	return s.authenticate(ctx, username, ip, func() (platform.Principal, bool, error) {
-		p, found := s.snapshot().Login(username)
-		if !found {
-			// Take the time a check takes, so that names cannot be told apart by it.
-			_, _ = s.logins.check(ctx, dummyHash, password)
-			return platform.Principal{}, false, nil
-		}
-		ok, err := s.logins.check(ctx, p.Credential.Hash, password)
-		return p, ok, err
-	})
+	p, found := s.snapshot().Login(username)
+	keys := []failKey{addressKey(ip), nameKey(username)}
+	if found && s.logins.known(s.logins.memo(p.Credential.Hash, password)) {
+		return s.admit(p, true, ip, keys)
+	}
+	if err := s.logins.throttled(keys); err != nil {
+		return platform.Principal{}, err
+	}
+	stored := dummyHash // takes the time a check takes, so that names cannot be told apart by it
+	if found {
+		stored = p.Credential.Hash
+	}
+	fits, err := s.logins.check(ctx, stored, password)
+	switch {
+	case ctx.Err() != nil:
+		return platform.Principal{}, &Error{Kind: Unavailable, Detail: "the log-in took too long; try again", Err: ctx.Err()}
+	case err != nil:
+		return platform.Principal{}, &Error{Kind: Unavailable, Detail: "the log-in could not be checked; try again later", Err: err}
+	}
+	return s.admit(p, found && fits, ip, keys)
 }
 
 // dummyHash is the hash of a password nobody has.
-var dummyHash = "$argon2id$v=19$m=32768,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+const dummyHash = "$argon2id$v=19$m=32768,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
-// Key checks an API key for a client at ip. Its errors are those of Login.
-func (s *Service) Key(ctx context.Context, key string, ip netip.Addr) (platform.Principal, error) {
-	return s.authenticate(ctx, "", ip, func() (platform.Principal, bool, error) {
-		p, found := s.snapshot().Key(HashKey(key))
-		return p, found, nil
-	})
+// Key checks an API key for a client at ip. Its errors are of kind BadCredentials and Throttled.
+func (s *Service) Key(key string, ip netip.Addr) (platform.Principal, error) {
+	p, found := s.snapshot().Key(HashKey(key))
+	keys := []failKey{addressKey(ip)}
+	if !found {
+		if err := s.logins.throttled(keys); err != nil {
+			return platform.Principal{}, err
+		}
+	}
+	return s.admit(p, found, ip, keys)
+}
+
+// admit lets a client in whose secret was right, if its credential may be used from there, and counts a failure else.
+func (s *Service) admit(p platform.Principal, right bool, ip netip.Addr, keys []failKey) (platform.Principal, error) {
+	// ip is not valid for a client of the admin socket: it is on this machine.
+	if !right || p.Credential.Disabled || ip.IsValid() && !p.Credential.AllowsFrom(ip) {
+		s.logins.failed(keys)
+		return platform.Principal{}, refuse(BadCredentials, "", "unknown name, wrong password or key, or it may not be used from this address")
+	}
+	return p, nil
 }
 
 // Network returns the network credential that lets ip send without a login.
@@ -150,42 +190,25 @@ func (s *Service) Network(ip netip.Addr) (platform.Principal, bool) {
 	return p, true
 }
 
-func (s *Service) authenticate(ctx context.Context, name string, ip netip.Addr, check func() (platform.Principal, bool, error)) (platform.Principal, error) {
-	keys := []string{"ip " + ipBlock(ip)}
-	if name != "" {
-		keys = append(keys, "name "+name)
-	}
-	if wait := s.logins.blocked(keys); wait > 0 {
-		return platform.Principal{}, refuse(Throttled, "", "too many failed log-ins; try again in %s", wait.Round(time.Second))
-	}
-	p, ok, err := check()
-	switch {
-	case ctx.Err() != nil:
-		return platform.Principal{}, &Error{Kind: Unavailable, Detail: "the log-in took too long; try again", Err: ctx.Err()}
-	case err != nil:
-		return platform.Principal{}, &Error{Kind: Unavailable, Detail: "the log-in could not be checked; try again later", Err: err}
-	case !ok || p.Credential.Disabled || !p.Credential.AllowsFrom(ip):
-		s.logins.failed(keys)
-		return platform.Principal{}, refuse(BadCredentials, "", "the log-in name or the password is wrong, or may not be used from here")
-	}
-	return p, nil
-}
-
-// check compares with argon2, or with the memory of a comparison that fitted.
-func (l *logins) check(ctx context.Context, stored, password string) (bool, error) {
-	h := sha256.New()
-	h.Write(l.key[:])
+// memo is what a password that fits a stored hash is remembered as.
+func (l *logins) memo(stored, password string) [32]byte {
+	h := hmac.New(sha256.New, l.key[:])
 	h.Write([]byte(stored))
 	h.Write([]byte{0})
 	h.Write([]byte(password))
-	memo := [32]byte(h.Sum(nil))
+	return [32]byte(h.Sum(nil))
+}
 
+// known reports whether the password fitted within loginCacheFor.
+func (l *logins) known(memo [32]byte) bool {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	until, ok := l.success[memo]
-	l.mu.Unlock()
-	if ok && l.now().Before(until) {
-		return true, nil
-	}
+	return ok && l.now().Before(until)
+}
+
+// check compares with argon2, and remembers what fits.
+func (l *logins) check(ctx context.Context, stored, password string) (bool, error) {
 	select {
 	case l.argon <- struct{}{}:
 		defer func() { <-l.argon }()
@@ -195,34 +218,31 @@ func (l *logins) check(ctx context.Context, stored, password string) (bool, erro
 	fits, err := checkPassword(stored, password)
 	if fits {
 		l.mu.Lock()
+		defer l.mu.Unlock()
 		if len(l.success) >= failKeep {
 			clear(l.success)
 		}
-		l.success[memo] = l.now().Add(loginCacheFor)
-		l.mu.Unlock()
+		l.success[l.memo(stored, password)] = l.now().Add(loginCacheFor)
 	}
 	return fits, err
 }
 
-func (l *logins) blocked(keys []string) time.Duration {
+// throttled returns an error of kind Throttled while one of keys has too many failures.
+func (l *logins) throttled(keys []failKey) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, k := range keys {
-		free := failFree
-		if strings.HasPrefix(k, "name ") {
-			free = failFreeName
-		}
-		if f := l.fails[k]; f != nil && f.n >= free {
+		if f := l.fails[k]; f != nil && f.n >= k.free {
 			if wait := f.until.Sub(l.now()); wait > 0 {
-				return wait
+				return refuse(Throttled, "", "too many failed log-ins; try again in %s", wait.Round(time.Second))
 			}
 			delete(l.fails, k)
 		}
 	}
-	return 0
+	return nil
 }
 
-func (l *logins) failed(keys []string) {
+func (l *logins) failed(keys []failKey) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
@@ -233,7 +253,7 @@ func (l *logins) failed(keys []string) {
 			}
 		}
 		if len(l.fails) >= failKeep {
-			clear(l.fails)
+			clear(l.fails) // so many at once is an attack from everywhere; memory is bounded first
 		}
 	}
 	for _, k := range keys {

@@ -57,6 +57,8 @@ type Request struct {
 	// the request as it came.
 	IdempotencyKey string
 	BodyHash       [32]byte
+	// Part tells the requests of one batch apart, which share a key; 0: it is alone.
+	Part int
 
 	ClientIP netip.Addr
 	Protocol string // HTTP or HTTPS, for the Received field

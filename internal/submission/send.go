@@ -19,21 +19,23 @@ import (
 
 // Send accepts one message as an application asks for it. When it returns without error, the message is on disk.
 // Errors are *Error and name the field of the request.
-func (s *Service) Send(ctx context.Context, p platform.Principal, r Request) (*Receipt, error) {
-	snap := s.snapshot()
-	p, err := current(snap, p)
+func (s *Service) Send(ctx context.Context, p platform.Principal, r Request) (_ *Receipt, err error) {
+	client := Client{IP: r.ClientIP, Protocol: r.Protocol}
+	defer func() { s.logRefusal(ctx, p, client, err) }()
+	now, err := current(s.snapshot(), p)
 	if err != nil {
 		return nil, err
 	}
+	p = now
 	if err := tenant.MaySend(p, r.ClientIP); err != nil {
 		return nil, refusal(err)
 	}
 	d := draft{
-		p: p, client: Client{IP: r.ClientIP, Protocol: r.Protocol}, env: Envelope{RequireTLS: r.RequireTLS},
+		p: p, client: client, env: Envelope{RequireTLS: r.RequireTLS},
 		settings: settings{stream: r.Stream, tags: r.Tags, metadata: r.Metadata, sendAt: r.SendAt, expiresAt: r.ExpiresAt},
 	}
 	if r.IdempotencyKey != "" {
-		earlier, rec, unlock, err := s.idempotent(ctx, p.Account.Name, r.IdempotencyKey, r.BodyHash)
+		earlier, rec, unlock, err := s.idempotent(ctx, p.Account.Name, r.IdempotencyKey, r.Part, r.BodyHash)
 		if err != nil {
 			return nil, err
 		}
@@ -41,7 +43,7 @@ func (s *Service) Send(ctx context.Context, p platform.Principal, r Request) (*R
 			return replay(earlier)
 		}
 		defer unlock()
-		d.idem, d.respond = rec, func(r *Receipt) ([]byte, error) { return json.Marshal(r) }
+		d.idem = rec
 	}
 	var content []byte
 	if r.Raw != nil {

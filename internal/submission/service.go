@@ -27,13 +27,13 @@ type Expiry struct {
 	Bulk          time.Duration
 }
 
-// DefaultExpiry is docs/mail-practice: a one-time thing is useless after three days.
+// DefaultExpiry is used where no retry schedule is configured: what is not delivered by then is of no use any more.
 var DefaultExpiry = Expiry{Transactional: 72 * time.Hour, Bulk: 96 * time.Hour}
 
 // MaxSendAhead is how far in the future send_at may lie.
 const MaxSendAhead = 30 * 24 * time.Hour
 
-// Options are what a Service needs. Spool, Snapshot and Added are required.
+// Options are what a Service needs. Spool, Snapshot, Added and TakeQuota are required.
 type Options struct {
 	Spool    Spool
 	Snapshot func() *platform.Snapshot
@@ -42,8 +42,7 @@ type Options struct {
 	Added func(m *mail.Message, ds []*mail.Delivery, staged []mail.QueueKey, body mail.Body)
 	// Suppressed says whether an address must not be mailed; nil: nobody is suppressed.
 	Suppressed func(ctx context.Context, account string, stream mail.Stream, a mail.Address) (platform.Suppression, bool, error)
-	// TakeQuota takes up to want from the durable ledger entry key, whose sum may not pass limit; nil: quotas are kept
-	// in memory only.
+	// TakeQuota takes up to want from the durable ledger entry key of a period, whose sum may not pass limit.
 	TakeQuota func(ctx context.Context, key, period string, want, limit int64) (int64, error)
 
 	MaxSize       int64 // octets of one message; 0: smtp.DefaultMaxSize
@@ -62,12 +61,17 @@ type Service struct {
 	logins *logins
 	quotas *quotas
 	keys   *keyLocks
+	// long bounds the messages that are re-encoded at one time: each is wholly in memory, more than once.
+	long chan struct{}
 }
+
+// maxShorten is how many messages with overlong lines are re-encoded at one time.
+const maxShorten = 2
 
 // New makes a Service. It starts nothing.
 func New(o Options) (*Service, error) {
-	if o.Spool == nil || o.Snapshot == nil || o.Added == nil {
-		return nil, errors.New("submission: Spool, Snapshot and Added are required")
+	if o.Spool == nil || o.Snapshot == nil || o.Added == nil || o.TakeQuota == nil {
+		return nil, errors.New("submission: Spool, Snapshot, Added and TakeQuota are required")
 	}
 	if o.MaxSize == 0 {
 		o.MaxSize = smtp.DefaultMaxSize
@@ -87,7 +91,7 @@ func New(o Options) (*Service, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Service{o: o, logins: newLogins(o.Now), quotas: newQuotas(o.TakeQuota), keys: newKeyLocks()}, nil
+	return &Service{o: o, logins: newLogins(o.Now), quotas: newQuotas(o.TakeQuota), keys: newKeyLocks(), long: make(chan struct{}, maxShorten)}, nil
 }
 
 // MaxSize is the size limit of one message in octets, for SIZE (RFC 1870).

@@ -34,14 +34,23 @@ type RecipientOptions struct {
 	ORcpt  string
 }
 
+// MaxListed is how many recipients a Receipt lists. A receipt is kept with the idempotency key, and one of a million
+// recipients would be larger than a frame.
+const MaxListed = 1000
+
 // Receipt says what was accepted.
 type Receipt struct {
-	Message    mail.MessageID
-	Recipients []RecipientResult
+	Message    mail.MessageID    `json:"message"`
+	Count      int               `json:"count"`      // of recipients, also of those not listed
+	Recipients []RecipientResult `json:"recipients"` // the first MaxListed
 	// Replayed: an earlier request with the same idempotency key made it; nothing was sent now.
-	Replayed bool
-	// Seq is the last event of the acceptance, so that a read can wait until the record holds it.
-	Seq uint64
+	Replayed bool `json:"-"`
+}
+
+func (r *Receipt) list(x RecipientResult) {
+	if len(r.Recipients) < MaxListed {
+		r.Recipients = append(r.Recipients, x)
+	}
 }
 
 // RecipientResult is what became of one recipient at acceptance.
@@ -80,13 +89,15 @@ const fewRecipients = 16
 
 // Begin starts a message from an envelope sender. Its errors are those of MAIL FROM: Paused, Forbidden,
 // SenderNotAllowed, TooLarge.
-func (s *Service) Begin(_ context.Context, p platform.Principal, c Client, from mail.Address, env Envelope) (*Transaction, error) {
+func (s *Service) Begin(ctx context.Context, p platform.Principal, c Client, from mail.Address, env Envelope) (t *Transaction, err error) {
+	defer func() { s.logRefusal(ctx, p, c, err) }()
 	snap := s.snapshot()
 	// The session may be older than the last change of the account: look it up again.
-	p, err := current(snap, p)
+	now, err := current(snap, p)
 	if err != nil {
 		return nil, err
 	}
+	p = now
 	if err := tenant.MaySend(p, c.IP); err != nil {
 		return nil, refusal(err)
 	}
@@ -118,7 +129,8 @@ func current(snap *platform.Snapshot, p platform.Principal) (platform.Principal,
 	}
 	if a != nil {
 		for i := range a.Credentials {
-			if c := &a.Credentials[i]; c.Name == p.Credential.Name && c.Kind == p.Credential.Kind {
+			// With another secret it is another credential: who knows the old one only is not it.
+			if c := &a.Credentials[i]; c.Name == p.Credential.Name && c.Kind == p.Credential.Kind && c.Hash == p.Credential.Hash {
 				return platform.Principal{Account: a, Credential: c}, nil
 			}
 		}
@@ -175,7 +187,8 @@ func (t *Transaction) Newlines() platform.Newlines { return t.p.Credential.Newli
 // Accept reads the content to its end and accepts the message: when it returns without error, the message is on disk.
 // content gives the octets after dot-unstuffing; an error of it ends the transaction and is returned as it is. Every
 // other error is an *Error, and nothing of the message is kept.
-func (t *Transaction) Accept(ctx context.Context, content io.Reader) (*Receipt, error) {
+func (t *Transaction) Accept(ctx context.Context, content io.Reader) (r *Receipt, err error) {
+	defer func() { t.s.logRefusal(ctx, t.p, t.client, err) }()
 	if len(t.recipients) == 0 {
 		return nil, refuse(NoRecipients, "", "no recipient was accepted")
 	}

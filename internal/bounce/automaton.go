@@ -39,11 +39,10 @@ const (
 	edgeText             // the end of the text
 )
 
-// hit is one place where a literal was found. end is where the word ends that the literal ends in, found where the
-// literal itself does.
+// hit is one place where a literal was found. end is where the word ends that the literal ends in.
 type hit struct {
-	literal           int32
-	start, found, end int32
+	literal    int32
+	start, end int32
 }
 
 // add returns the number of a literal, adding it if it is new. The same text with other edges is another literal.
@@ -152,7 +151,7 @@ func (a *automaton) scan(text []byte, hits []hit) []hit {
 						for l.right == edgeFree && end < len(text) && text[end] != ' ' && end-i <= maxWord {
 							end++
 						}
-						hits = append(hits, hit{n, int32(start), int32(i + 1), int32(end)})
+						hits = append(hits, hit{n, int32(start), int32(end)})
 					}
 				}
 			}

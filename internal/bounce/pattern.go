@@ -157,22 +157,32 @@ func parseLiteral(s string) (literal, error) {
 	return l, nil
 }
 
-// holds reports whether the pattern ends at hits[last], which is a hit of its last piece.
-func (p *pattern) holds(hits []hit, last int) bool {
-	return p.holdsBefore(hits, last, len(p.pieces)-2)
+// pieceRef names a piece of a pattern that has a certain literal.
+type pieceRef struct{ pattern, piece int32 }
+
+// chain keeps where a piece of a pattern last ended with all pieces before it in place. Of several ends the nearest
+// before the next piece is the best; a few are kept, since literals overlap.
+type chain struct {
+	now  uint32 // of the search the ends belong to
+	ends [4]int32
+	n    int32
 }
 
-func (p *pattern) holdsBefore(hits []hit, next, piece int) bool {
-	if piece < 0 {
-		return true
+func (c *chain) add(now uint32, end int32) {
+	if c.now != now {
+		c.now, c.n = now, 0
 	}
-	start := hits[next].start
-	for i := next - 1; i >= 0; i-- {
-		// Hits are in the order in which they were found.
-		if hits[i].found+maxWord+p.gaps[piece] < start {
-			return false
-		}
-		if hits[i].end <= start && hits[i].end+p.gaps[piece] >= start && slices.Contains(p.pieces[piece], hits[i].literal) && p.holdsBefore(hits, i, piece-1) {
+	c.ends[c.n%int32(len(c.ends))] = end
+	c.n++
+}
+
+// reaches reports whether a piece that begins at start follows one of the ends within the gap.
+func (c *chain) reaches(now uint32, start, gap int32) bool {
+	if c.now != now {
+		return false
+	}
+	for _, end := range c.ends[:min(c.n, int32(len(c.ends)))] {
+		if end <= start && end+gap >= start {
 			return true
 		}
 	}

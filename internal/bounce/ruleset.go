@@ -23,9 +23,12 @@ type Ruleset struct {
 	patterns []pattern
 	index    map[string]int32 // pattern by its line
 	auto     automaton
-	// byLast lists, per literal, the patterns it is the last piece of; byPattern, per pattern, the rules that have it
-	// in any. byCode are the rules without any, which the text cannot rule out.
-	byLast    [][]int32
+	// byLiteral lists, per literal, the pieces that have it; chainOf, per pattern, where its chains begin in scratch;
+	// byPattern, per pattern, the rules that have it in any. byCode are the rules without any, which the text cannot
+	// rule out.
+	byLiteral [][]pieceRef
+	chainOf   []int32
+	chains    int32
 	byPattern [][]int32
 	byCode    []int32
 	pool      sync.Pool
@@ -35,6 +38,7 @@ type Ruleset struct {
 type scratch struct {
 	norm  normalised
 	hits  []hit
+	chain []chain
 	stamp []uint32 // per pattern: found if it equals now
 	now   uint32
 	cand  []uint64 // bit set of rules whose any holds, or that have none
@@ -165,11 +169,15 @@ func (r *Ruleset) finish() {
 	// Equal priorities: in the order of files and of rules in them.
 	slices.SortStableFunc(r.rules, func(a, b *Rule) int { return b.Priority - a.Priority })
 	r.auto.build()
-	r.byLast = make([][]int32, len(r.auto.literals))
+	r.byLiteral = make([][]pieceRef, len(r.auto.literals))
+	r.chainOf = make([]int32, len(r.patterns))
 	for n := range r.patterns {
-		pieces := r.patterns[n].pieces
-		for _, l := range pieces[len(pieces)-1] {
-			r.byLast[l] = append(r.byLast[l], int32(n))
+		r.chainOf[n] = r.chains
+		r.chains += int32(len(r.patterns[n].pieces))
+		for i, piece := range r.patterns[n].pieces {
+			for _, l := range piece {
+				r.byLiteral[l] = append(r.byLiteral[l], pieceRef{int32(n), int32(i)})
+			}
 		}
 	}
 	r.byPattern = make([][]int32, len(r.patterns))
@@ -182,7 +190,7 @@ func (r *Ruleset) finish() {
 		}
 	}
 	r.pool.New = func() any {
-		return &scratch{stamp: make([]uint32, len(r.patterns)), cand: make([]uint64, (len(r.rules)+63)/64)}
+		return &scratch{chain: make([]chain, r.chains), stamp: make([]uint32, len(r.patterns)), cand: make([]uint64, (len(r.rules)+63)/64)}
 	}
 }
 
@@ -200,6 +208,7 @@ func (r *Ruleset) search(in *Input) *scratch {
 	sc := r.pool.Get().(*scratch)
 	if sc.now++; sc.now == 0 {
 		clear(sc.stamp)
+		clear(sc.chain)
 		sc.now = 1
 	}
 	clear(sc.cand)
@@ -208,18 +217,29 @@ func (r *Ruleset) search(in *Input) *scratch {
 	}
 	sc.norm.normalise(in.Text)
 	sc.hits = r.auto.scan(sc.norm.text, sc.hits[:0])
-	for i, h := range sc.hits {
-		for _, p := range r.byLast[h.literal] {
-			if sc.has(p) || !r.patterns[p].holds(sc.hits, i) {
-				continue
-			}
-			sc.stamp[p] = sc.now
-			for _, rule := range r.byPattern[p] {
-				sc.cand[rule/64] |= 1 << (rule % 64)
-			}
+	for _, h := range sc.hits {
+		for _, ref := range r.byLiteral[h.literal] {
+			r.extend(sc, ref, h)
 		}
 	}
 	return sc
+}
+
+// extend puts a hit in the chain of a pattern, if it fits there.
+func (r *Ruleset) extend(sc *scratch, ref pieceRef, h hit) {
+	p := &r.patterns[ref.pattern]
+	at := r.chainOf[ref.pattern] + ref.piece
+	if sc.has(ref.pattern) || ref.piece > 0 && !sc.chain[at-1].reaches(sc.now, h.start, p.gaps[ref.piece-1]) {
+		return
+	}
+	if int(ref.piece) < len(p.pieces)-1 {
+		sc.chain[at].add(sc.now, h.end)
+		return
+	}
+	sc.stamp[ref.pattern] = sc.now
+	for _, rule := range r.byPattern[ref.pattern] {
+		sc.cand[rule/64] |= 1 << (rule % 64)
+	}
 }
 
 // candidates yields the rules the text does not rule out, in the order of decision.

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 )
 
 // TestSamples proves every built-in rule: CI fails on a rule no sample reaches, or that others shadow.
@@ -167,6 +168,20 @@ func FuzzReply(f *testing.F) {
 			t.Errorf("waits %s", v.RetryAfter)
 		}
 	})
+}
+
+// TestTime: a text made to hurt is read in time that grows no faster than its length.
+func TestTime(t *testing.T) {
+	r := Default()
+	for _, unit := range []string{"mail ", "user unknown ", "not ", "the sender domain does not exist ", "a.b@", "::", "5.1.1 ", "{", "ё", "\xff", "1.2.3.4 ", "x.y-"} {
+		text := strings.Repeat(unit, maxText/len(unit))
+		start := time.Now()
+		r.Reply(Input{Code: 550, Text: text})
+		// It takes a few milliseconds; a square of the length would take minutes.
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("%q: %s", unit, took)
+		}
+	}
 }
 
 func BenchmarkReply(b *testing.B) {

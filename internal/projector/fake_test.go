@@ -3,6 +3,7 @@ package projector
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -148,7 +149,26 @@ func (r *recorder) set(fail error, late bool) {
 func (r *recorder) sequences() []uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]uint64(nil), r.got...)
+	return slices.Clone(r.got)
+}
+
+// writes returns the size of each batch that was recorded, and when.
+func (r *recorder) writes() ([]int, []time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.batches), slices.Clone(r.at)
+}
+
+func (r *recorder) failed() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failures
+}
+
+func (o *outbox) trimmed() []uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.trims)
 }
 
 // upTo returns the sequences from first to last.

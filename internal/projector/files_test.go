@@ -146,8 +146,8 @@ func TestFilesFail(t *testing.T) {
 		o.commit(20000)
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		if s := p.Status(); s.FileErr == nil || s.Watermark != 20000 || len(o.trims) != 0 {
-			t.Errorf("status %+v, trims %v", s, o.trims)
+		if s := p.Status(); s.FileErr == nil || s.Watermark != 20000 || len(o.trimmed()) != 0 {
+			t.Errorf("status %+v, trims %v", s, o.trimmed())
 		}
 		if err := os.Remove(dir); err != nil {
 			t.Fatal(err)
@@ -158,8 +158,8 @@ func TestFilesFail(t *testing.T) {
 		if len(got) != 20000 || got[0] != 1 || got[19999] != 20000 {
 			t.Errorf("%d lines once it could be written", len(got))
 		}
-		if s := p.Status(); s.FileErr != nil || s.FilePos != 20000 || !slices.Equal(o.trims, []uint64{20000}) {
-			t.Errorf("status %+v, trims %v", s, o.trims)
+		if s := p.Status(); s.FileErr != nil || s.FilePos != 20000 || !slices.Equal(o.trimmed(), []uint64{20000}) {
+			t.Errorf("status %+v, trims %v", s, o.trimmed())
 		}
 		stop()
 	})

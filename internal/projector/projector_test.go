@@ -23,7 +23,8 @@ func TestRecordsInOrder(t *testing.T) {
 		}})
 		synctest.Wait()
 		// Whole batches go at once; the rest too, because nothing was written just before.
-		if diff := cmp.Diff([]int{1000, 1000, 500}, r.batches); diff != "" {
+		batches, _ := r.writes()
+		if diff := cmp.Diff([]int{1000, 1000, 500}, batches); diff != "" {
 			t.Errorf("batches (-want +got):\n%s", diff)
 		}
 		begun := time.Now()
@@ -33,7 +34,8 @@ func TestRecordsInOrder(t *testing.T) {
 		}
 		time.Sleep(DefaultLinger)
 		synctest.Wait()
-		if n := len(r.batches) - 3; n < 3 || n > 6 {
+		batches, _ = r.writes()
+		if n := len(batches) - 3; n < 3 || n > 6 {
 			t.Errorf("%d writes for events that trickle in over %s, want one each %s", n, time.Since(begun), DefaultLinger)
 		}
 		if diff := cmp.Diff(upTo(1, 2700), r.sequences()); diff != "" {
@@ -59,7 +61,7 @@ func TestLatency(t *testing.T) {
 			begun := time.Now()
 			o.commit(1)
 			synctest.Wait()
-			if n := len(r.at); n == 0 || !r.at[n-1].Equal(begun) {
+			if _, at := r.writes(); len(at) == 0 || !at[len(at)-1].Equal(begun) {
 				t.Errorf("not recorded at once")
 			}
 		}
@@ -107,8 +109,8 @@ func TestStoreDown(t *testing.T) {
 				if !errors.Is(s.Err, errDown) || s.Watermark != 1 || s.Lag != 5010 || s.Newest != 5011 || s.Delay != 10*time.Minute || s.ErrSince.Before(down) {
 					t.Errorf("status while down: %+v", s)
 				}
-				if r.failures < 15 || r.failures > 40 {
-					t.Errorf("%d tries in 10 minutes", r.failures)
+				if n := r.failed(); n < 15 || n > 40 {
+					t.Errorf("%d tries in 10 minutes", n)
 				}
 				r.set(nil, false)
 				time.Sleep(2 * lastPause)
@@ -170,25 +172,25 @@ func TestTrim(t *testing.T) {
 		o.commit(3000)
 		time.Sleep(TrimAge - 30*time.Second - time.Since(begun) + 30*time.Second - time.Second)
 		synctest.Wait()
-		if len(o.trims) != 0 {
-			t.Errorf("trimmed to %v after %s", o.trims, time.Since(begun))
+		if len(o.trimmed()) != 0 {
+			t.Errorf("trimmed to %v after %s", o.trimmed(), time.Since(begun))
 		}
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if diff := cmp.Diff([]uint64{12000}, o.trims); diff != "" {
+		if diff := cmp.Diff([]uint64{12000}, o.trimmed()); diff != "" {
 			t.Errorf("trims (-want +got):\n%s", diff)
 		}
 		time.Sleep(10 * time.Minute)
 		o.commit(6999)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if len(o.trims) != 1 {
-			t.Errorf("trimmed to %v: for less than %d events", o.trims, TrimEvents)
+		if len(o.trimmed()) != 1 {
+			t.Errorf("trimmed to %v: for less than %d events", o.trimmed(), TrimEvents)
 		}
 		o.commit(1)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if diff := cmp.Diff([]uint64{12000, 22000}, o.trims); diff != "" {
+		if diff := cmp.Diff([]uint64{12000, 22000}, o.trimmed()); diff != "" {
 			t.Errorf("trims (-want +got):\n%s", diff)
 		}
 		if s := p.Status(); s.Trimmed != 22000 || s.Watermark != 22000 {
@@ -211,8 +213,8 @@ func TestGap(t *testing.T) {
 		if err := p.Run(t.Context()); !errors.As(err, &gap) || gap.From != 101 || gap.To != 150 || gap.Spool != spoolID {
 			t.Fatalf("Run: %v", err)
 		}
-		if len(r.got) != 0 {
-			t.Errorf("recorded %v all the same", r.got)
+		if len(r.sequences()) != 0 {
+			t.Errorf("recorded %v all the same", r.sequences())
 		}
 		_, stop := start(t, Options{Outbox: o, Store: r, AcceptGap: true})
 		synctest.Wait()

@@ -6,7 +6,6 @@ import (
 
 	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/report"
-	"github.com/postroad/postroad/internal/smtp"
 )
 
 // surePriority is the priority from which a rule rests on what a text says, not on a code or a vague word.
@@ -132,11 +131,4 @@ func (r *Ruleset) decide(in Input) (Verdict, *Rule) {
 	})
 	v, _ := settle(&in, e, class, rule)
 	return v, rule
-}
-
-// ReadReply reads one reply line of a log or table, as ParseSample does, where code and enhanced code may stand apart.
-func ReadReply(code int, enhanced, text string) Input {
-	in := Input{Code: code, Text: strings.TrimSpace(text)}
-	in.Enhanced, _, _ = smtp.ParseEnhanced(strings.TrimSpace(enhanced))
-	return in
 }

@@ -46,6 +46,13 @@ func ParseSample(s string) (Input, error) {
 	return in, nil
 }
 
+// ReadReply makes the input of a reply whose code, enhanced code and text stand apart, as in a table. 0 and "" mean none.
+func ReadReply(code int, enhanced, text string) Input {
+	in := Input{Code: code, Text: strings.TrimSpace(text)}
+	in.Enhanced, _, _ = smtp.ParseEnhanced(strings.TrimSpace(enhanced))
+	return in
+}
+
 // Check proves every rule by its samples: each of hits must be decided by the rule, none of misses. A rule that others
 // shadow fails.
 func (r *Ruleset) Check() []error {

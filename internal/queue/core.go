@@ -84,18 +84,19 @@ type core struct {
 
 	holds     []hold
 	holdTimer holdTimer
-	heldSeen  map[string]bool // holds that may have deliveries held in the spool
+	heldSeen  map[string]string // holds that may have deliveries held in the spool, with their conditions
 
 	parked       ring[*entry] // waiting for a change of the platform's state
 	parkedQueues []*queue     // the same, not in memory
 
-	idle        []*queue       // perhaps to be forgotten at the end of the step
-	pageRing    ring[*account] // accounts with queues that want a page
-	pageStarved []*account     // the same, waiting for room in memory
-	evicted     time.Time      // when makeRoom last went through the mail of all
-	freed       int            // entries that left memory since pageStarved was looked at
-	pages       int            // being read
-	writing     int            // changes under way
+	full        map[*queue]bool // stopped reading because their window was full
+	idle        []*queue        // perhaps to be forgotten at the end of the step
+	pageRing    ring[*account]  // accounts with queues that want a page
+	pageStarved []*account      // the same, waiting for room in memory
+	evicted     time.Time       // when makeRoom last went through the mail of all
+	freed       int             // entries that left memory since pageStarved was looked at
+	pages       int             // being read
+	writing     int             // changes under way
 	locating    int
 	locateQueue []*place
 
@@ -120,7 +121,7 @@ func newCore(opt *Options, snap *platform.Snapshot, seed uint64) *core {
 		queues: map[queueID]*queue{}, accounts: map[string]*account{}, sources: map[routeAccount]sources{},
 		places: map[placeKey]*place{}, rotate: map[rotationKey]*rotation{},
 		lanes: map[mail.Lane]*lane{}, groups: map[groupKey]*group{}, gates: map[gateKey]*gate{},
-		heldSeen: map[string]bool{}, sessions: map[uint64]*session{}, alerts: map[string]bool{},
+		heldSeen: map[string]string{}, full: map[*queue]bool{}, sessions: map[uint64]*session{}, alerts: map[string]bool{},
 	}
 	c.starting = true
 	c.sweep.wake = sweeper{}
@@ -307,7 +308,8 @@ func (sweeper) wake(c *core) {
 		c.serve(l, nil)
 	}
 	c.unstarve()
-	for _, q := range c.sortedQueues() {
+	full := slices.SortedFunc(maps.Keys(c.full), func(a, b *queue) int { return a.id.compare(b.id) })
+	for _, q := range full {
 		c.reload(q)
 	}
 }

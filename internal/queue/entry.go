@@ -31,7 +31,6 @@ type entry struct {
 	q     *queue
 	at    link[*entry] // its place in the list of what it waits for
 	state state
-	fresh bool // came by Add, not from a page
 	seq   uint64
 
 	route  *platform.Route

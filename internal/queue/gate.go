@@ -390,7 +390,7 @@ func (c *core) sortedGates() []*gate {
 // restore takes up a gate's record at start.
 func (c *core) restore(r spool.LaneRecord) {
 	if name, ok := strings.CutPrefix(r.Key, holdRecord); ok {
-		c.heldSeen[name] = true
+		c.heldSeen[name] = r.Last.Reply
 		return
 	}
 	k, ok := restoreKey(r)

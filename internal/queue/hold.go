@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -75,9 +77,10 @@ func (c *core) hold(e *entry, h *hold) {
 }
 
 func (c *core) setAside(e *entry, name, reason string) {
-	if !c.heldSeen[name] {
-		c.heldSeen[name] = true
-		c.do(&write{sp: e.q.id.spool, lane: &spool.LaneRecord{Key: holdRecord + name, Since: c.now, Until: c.now}})
+	if own := name == HeldCrashLoop || name == HeldDamaged; !own {
+		if _, seen := c.heldSeen[name]; !seen {
+			c.noteHeld(name)
+		}
 	}
 	d := *e.d
 	d.Held, d.Due, d.Mark = name, d.ExpiresAt, nil
@@ -97,6 +100,35 @@ func (c *core) setAside(e *entry, name, reason string) {
 	}
 }
 
+// noteHeld keeps in the spool that deliveries may be held under a name, and by which conditions.
+func (c *core) noteHeld(name string) {
+	conditions := ""
+	if h := c.holdNamed(name); h != nil {
+		conditions = h.conditions()
+	}
+	c.heldSeen[name] = conditions
+	c.do(&write{lane: &spool.LaneRecord{
+		Key: holdRecord + name, Since: c.now, Until: c.now, Last: mail.LastAnswer{At: c.now, Reply: conditions},
+	}})
+}
+
+// holdNamed returns the hold of that name if it is in force, or nil.
+func (c *core) holdNamed(name string) *hold {
+	for i := range c.holds {
+		if h := &c.holds[i]; h.Name == name && c.inForce(h) {
+			return h
+		}
+	}
+	return nil
+}
+
+// conditions is what the hold matches, as text.
+func (h *hold) conditions() string {
+	return fmt.Sprintf("%q", []string{
+		h.Account, string(h.Stream), h.Domain, h.Sender, h.Credential, h.Tag, h.Route, h.Source, h.Site, h.Receiver,
+	})
+}
+
 // holdTimer ends holds whose time is over.
 type holdTimer struct{ timer timer }
 
@@ -108,7 +140,6 @@ func (t *holdTimer) wake(c *core) {
 // applyHolds takes up a new list of holds: lanes are suspended or not, deliveries held by what has changed or is
 // over are looked at again.
 func (c *core) applyHolds(hs []hold) {
-	old := c.holds
 	c.holds = hs
 	c.timers.stop(&c.holdTimer.timer)
 	for i := range hs {
@@ -117,25 +148,10 @@ func (c *core) applyHolds(hs []hold) {
 			c.timers.set(&c.holdTimer.timer, h.Expires)
 		}
 	}
-	var names []string
-	for name := range c.heldSeen {
-		if name == HeldCrashLoop || name == HeldDamaged {
-			continue
+	for _, name := range slices.Sorted(maps.Keys(c.heldSeen)) {
+		if h := c.holdNamed(name); h == nil || h.conditions() != c.heldSeen[name] {
+			c.do(releaseHold{name})
 		}
-		find := func(hs []hold) *hold {
-			if i := slices.IndexFunc(hs, func(h hold) bool { return h.Name == name }); i >= 0 && c.inForce(&hs[i]) {
-				return &hs[i]
-			}
-			return nil
-		}
-		now, before := find(hs), find(old)
-		if now == nil || before != nil && !sameConditions(now, before) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		c.do(releaseHold{name})
 	}
 	for _, l := range c.sortedLanes() {
 		if l.suspended = c.suspends(l.id); l.suspended != "" {
@@ -144,20 +160,13 @@ func (c *core) applyHolds(hs []hold) {
 	}
 }
 
-func sameConditions(a, b *hold) bool {
-	x, y := a.Hold, b.Hold
-	x.Reason, x.Since, x.Expires = y.Reason, y.Since, y.Expires
-	return x == y
-}
-
 // holdsReleased is the input that ends a pass over the spool for one name.
 type holdsReleased struct{ name string }
 
 func (in holdsReleased) apply(c *core) {
-	for i := range c.holds {
-		if c.holds[i].Name == in.name && c.inForce(&c.holds[i]) {
-			return // it is in force again, or still is and keeps some
-		}
+	if c.holdNamed(in.name) != nil {
+		c.noteHeld(in.name) // in force again, or by other conditions: it may keep some
+		return
 	}
 	delete(c.heldSeen, in.name)
 	c.do(&write{dropLane: holdRecord + in.name})

@@ -166,12 +166,8 @@ func (c *core) hasten(e *entry) {
 	if e.place != nil && e.place.gate != nil {
 		c.probeNow(e.place.gate)
 	}
-	for _, l := range c.sortedLanes() {
-		if f := l.flows[flowKey{e.q.acct, classOf(e.q.id.key.Stream)}]; f != nil && e.route != nil && l.id.Route == e.route.Name {
-			if g := c.restsFlow(f); g != nil && g.key.extent != egress.ExtentRoute {
-				c.probeNow(g)
-			}
-		}
+	if g := e.behind; g != nil && g.key.extent != egress.ExtentRoute {
+		c.probeNow(g) // a route that refused our login is not asked again for one delivery's sake
 	}
 }
 

@@ -123,6 +123,7 @@ func (c *core) forgetIdle() {
 		if !q.known && q.loaded == 0 && !q.paging && q.waits.in == nil && c.queues[q.id] == q {
 			c.timers.stop(&q.timer)
 			delete(c.queues, q.id)
+			delete(c.full, q)
 		}
 	}
 	c.idle = c.idle[:0]
@@ -239,6 +240,7 @@ func (c *core) page(q *queue) {
 		return
 	}
 	if !q.blocked && q.loaded+c.opt.Page > c.window(q, c.opt.PageWindow) {
+		c.full[q] = true
 		return // reload asks again
 	}
 	from := q.cursor
@@ -257,10 +259,12 @@ func (c *core) page(q *queue) {
 
 // reload lets a queue go on reading whose window was full.
 func (c *core) reload(q *queue) {
-	if q.known && !q.paging && q.waits.in == nil && q.timer.pos == 0 &&
-		(q.blocked || q.loaded+c.opt.Page <= c.window(q, c.opt.PageWindow/2)) {
+	switch {
+	case !q.known && q.loaded == 0:
 		c.arm(q)
-	} else if !q.known && q.loaded == 0 {
+	case len(c.full) == 0 || !c.full[q]:
+	case !q.known || q.blocked || q.loaded+c.opt.Page <= c.window(q, c.opt.PageWindow/2):
+		delete(c.full, q)
 		c.arm(q)
 	}
 }
@@ -397,9 +401,7 @@ func (in *add) apply(c *core) {
 			q.overflow = true
 			c.leaveInSpool(q, d)
 		default:
-			e := c.enter(q, d, in.m, in.body)
-			e.fresh = true
-			c.dispatch(e)
+			c.dispatch(c.enter(q, d, in.m, in.body))
 		}
 	}
 }

@@ -88,9 +88,15 @@ func (c *core) redispatch() {
 			c.unblock(q)
 		}
 	}
-	for _, q := range c.sortedQueues() {
-		if q.acct.paused {
-			c.block(q, nil, "account "+q.acct.name+" is paused")
+	paused := false
+	for _, a := range c.accounts {
+		paused = paused || a.paused
+	}
+	if paused {
+		for _, q := range c.sortedQueues() {
+			if q.acct.paused {
+				c.block(q, nil, "account "+q.acct.name+" is paused")
+			}
 		}
 	}
 	var waiting []*entry

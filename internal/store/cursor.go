@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/postroad/postroad/internal/mail"
 )
@@ -33,7 +34,19 @@ func (c Cursor) String() string {
 	if len(b) == 1 {
 		return ""
 	}
-	return base64.RawURLEncoding.EncodeToString(b)
+	return EncodeCursor(b)
+}
+
+// EncodeCursor returns the URL-safe text of a cursor's octets.
+func EncodeCursor(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// DecodeCursor reads what EncodeCursor wrote and nothing else. It returns ErrBadCursor.
+func DecodeCursor(text string) ([]byte, error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || strings.ContainsAny(text, "\r\n") { // base64 overlooks line ends
+		return nil, fmt.Errorf("%w: %.60q", ErrBadCursor, text)
+	}
+	return b, nil
 }
 
 // With returns c with the spool at seq.
@@ -49,7 +62,7 @@ func ParseCursor(text string) (Cursor, error) {
 	if text == "" {
 		return nil, nil
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	b, err := DecodeCursor(text)
 	if err != nil || len(b) < 2 || b[0] != cursorVersion {
 		return nil, fmt.Errorf("%w: %.40q", ErrBadCursor, text)
 	}

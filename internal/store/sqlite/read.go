@@ -3,7 +3,6 @@ package sqlite
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -266,14 +265,14 @@ const messageCursorVersion = 3
 func (c messageCursor) String() string {
 	b := append([]byte{messageCursorVersion}, c.delivery[:]...)
 	b = binary.BigEndian.AppendUint32(b, uint32(c.spool))
-	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64(b, c.seq))
+	return store.EncodeCursor(binary.BigEndian.AppendUint64(b, c.seq))
 }
 
 func parseMessageCursor(text string) (c messageCursor, err error) {
 	if text == "" {
 		return c, nil
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	b, err := store.DecodeCursor(text)
 	if err != nil || len(b) != 29 || b[0] != messageCursorVersion {
 		return c, fmt.Errorf("%w: %.60q", store.ErrBadCursor, text)
 	}

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -180,14 +179,14 @@ func isSender(want, address string) bool {
 const searchCursorVersion = 2
 
 func searchCursor(below mail.DeliveryID) string {
-	return base64.RawURLEncoding.EncodeToString(append([]byte{searchCursorVersion}, below[:]...))
+	return store.EncodeCursor(append([]byte{searchCursorVersion}, below[:]...))
 }
 
 func parseSearchCursor(text string) (mail.DeliveryID, error) {
 	if text == "" {
 		return highestID, nil
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	b, err := store.DecodeCursor(text)
 	if err != nil || len(b) != 17 || b[0] != searchCursorVersion {
 		return mail.DeliveryID{}, fmt.Errorf("%w: %.60q", store.ErrBadCursor, text)
 	}

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"strings"
 
@@ -106,14 +105,14 @@ func likeContains(s string) string {
 
 // A suppression cursor is the last entry's key, its parts ended by NUL, which none of them can hold.
 func suppressionCursor(parts ...string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join(parts, "\x00")))
+	return store.EncodeCursor([]byte(strings.Join(parts, "\x00")))
 }
 
 func parseSuppressionCursor(text string) (key [3]string, err error) {
 	if text == "" {
 		return key, nil
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	b, err := store.DecodeCursor(text)
 	parts := strings.Split(string(b), "\x00")
 	if err != nil || len(parts) != len(key) {
 		return key, fmt.Errorf("%w: %.60q", store.ErrBadCursor, text)

@@ -10,11 +10,14 @@ import (
 type Schedule struct {
 	// Steps after the first, second, … attempt; the last one repeats.
 	Steps []time.Duration
-	// Jitter is how much longer than its step a wait may be drawn, as a fraction.
+	// Jitter is how much longer than its step a wait may be drawn, as a fraction; 0: DefaultJitter, negative: none.
 	Jitter float64
 	// Expiry is the default life of a delivery, for whoever accepts it.
 	Expiry time.Duration
 }
+
+// DefaultJitter of a schedule.
+const DefaultJitter = 0.1
 
 // TransactionalSchedule is the default for transactional mail: dense at first, because somebody is waiting.
 func TransactionalSchedule() Schedule {
@@ -23,7 +26,7 @@ func TransactionalSchedule() Schedule {
 			1 * time.Minute, 5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 40 * time.Minute,
 			1 * time.Hour, 2 * time.Hour, 4 * time.Hour,
 		},
-		Jitter: 0.1,
+		Jitter: DefaultJitter,
 		Expiry: 72 * time.Hour,
 	}
 }
@@ -32,7 +35,7 @@ func TransactionalSchedule() Schedule {
 func BulkSchedule() Schedule {
 	return Schedule{
 		Steps:  []time.Duration{10 * time.Minute, 30 * time.Minute, 1 * time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour},
-		Jitter: 0.1,
+		Jitter: DefaultJitter,
 		Expiry: 96 * time.Hour,
 	}
 }
@@ -40,7 +43,11 @@ func BulkSchedule() Schedule {
 // After returns the wait after the n-th attempt (from 1); random is in [0, 1).
 func (s Schedule) After(n int, random float64) time.Duration {
 	step := s.Steps[min(max(n, 1), len(s.Steps))-1]
-	return step + time.Duration(float64(step)*s.Jitter*random)
+	jitter := s.Jitter
+	if jitter == 0 {
+		jitter = DefaultJitter
+	}
+	return step + time.Duration(float64(step)*max(jitter, 0)*random)
 }
 
 func (c *core) schedule(s mail.Stream) Schedule {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"mime"
 	"path"
@@ -152,9 +153,34 @@ func (s *Service) parts(d *draft, r *Request) ([]byte, error) {
 	d.from = from.Address
 	content, err := compose.Build(m)
 	if err != nil {
-		return nil, contentError(err)
+		return nil, contentError(inRequest(err, r))
 	}
 	return content, nil
+}
+
+// inRequest names a field as the request does: compose is given files that are shown and files that are attached in two
+// lists, which here are one.
+func inRequest(err error, r *Request) error {
+	var e *compose.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	var n int
+	inline := strings.HasPrefix(e.Field, "inline[")
+	if _, bad := fmt.Sscanf(strings.TrimPrefix(strings.TrimPrefix(e.Field, "inline"), "attachments"), "[%d]", &n); bad != nil {
+		return err
+	}
+	for i := range r.Attachments {
+		if (r.Attachments[i].ContentID != "") != inline {
+			continue
+		}
+		if n--; n < 0 {
+			named := *e
+			named.Field = fmt.Sprintf("attachments[%d]%s", i, e.Field[strings.IndexByte(e.Field, ']')+1:])
+			return &named
+		}
+	}
+	return err
 }
 
 // raw takes the message of a request as it is, and its envelope from the request or from its header.

@@ -78,9 +78,20 @@ func (s *Spool) check(ctx context.Context) (r Report, err error) {
 		table byte
 		fn    func(key, value []byte)
 	}{
-		{tabStage, c.stage}, {tabSchedule, c.schedule}, {tabDelivery, c.delivery}, {tabMark, c.mark}, {tabMember, c.member},
-		{tabMessage, c.message}, {tabContent, c.content}, {tabLeft, c.left}, {tabOutbox, c.outbox}, {tabPending, c.pending},
-		{tabInbox, c.inbox}, {tabLane, c.lane}, {tabIdem, c.idem}, {tabQuarantine, c.aside},
+		{tabStage, c.stage},
+		{tabSchedule, c.schedule},
+		{tabDelivery, c.delivery},
+		{tabMark, c.mark},
+		{tabMember, c.member},
+		{tabMessage, c.message},
+		{tabContent, c.content},
+		{tabLeft, c.left},
+		{tabOutbox, c.outbox},
+		{tabPending, c.pending},
+		{tabInbox, c.inbox},
+		{tabLane, c.lane},
+		{tabIdem, c.idem},
+		{tabQuarantine, c.aside},
 	}
 	for _, t := range tables {
 		err := s.scan(ctx, []byte{t.table}, []byte{t.table + 1}, func(key, value []byte) (bool, error) {

@@ -21,8 +21,10 @@ import (
 func TestSyncOrder(t *testing.T) {
 	var mu sync.Mutex
 	var trace []string
-	verbs := map[errorfs.OpKind]string{errorfs.OpCreate: "create", errorfs.OpFileWrite: "write", errorfs.OpFileClose: "close",
-		errorfs.OpFileSync: "sync", errorfs.OpFileSyncData: "sync"}
+	verbs := map[errorfs.OpKind]string{
+		errorfs.OpCreate: "create", errorfs.OpFileWrite: "write", errorfs.OpFileClose: "close",
+		errorfs.OpFileSync: "sync", errorfs.OpFileSyncData: "sync",
+	}
 	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
 		mu.Lock()
 		defer mu.Unlock()

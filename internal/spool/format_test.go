@@ -59,14 +59,20 @@ func makeFixture(t *testing.T, dir string) {
 	many := newAcceptance("acme", "example.org", 3, []byte("three recipients"))
 	many.Deliveries[2].Held, many.Deliveries[2].Due = "hold", many.Deliveries[2].ExpiresAt
 	gone := newAcceptance("acme", "example.org", 1, []byte("settled at once"))
-	mustCommit(t, s, &Batch{Accept: []*Acceptance{full, many, gone},
-		Lanes: []LaneRecord{{Key: "direct>mx.example.net", Lane: mail.Lane{Route: "direct", Source: "a", Receiver: "r", Site: "mx.example.net"},
+	mustCommit(t, s, &Batch{
+		Accept: []*Acceptance{full, many, gone},
+		Lanes: []LaneRecord{{
+			Key: "direct>mx.example.net", Lane: mail.Lane{Route: "direct", Source: "a", Receiver: "r", Site: "mx.example.net"},
 			Scope: mail.ScopeSite, Since: testTime, Until: testTime.Add(time.Hour), Fails: 3,
-			Last: mail.LastAnswer{At: testTime, Result: mail.Deferred, Class: mail.ClassNetwork, Scope: mail.ScopeSite, Stage: mail.StageConnect, Reply: "no route", Host: "mx"}}}})
+			Last: mail.LastAnswer{At: testTime, Result: mail.Deferred, Class: mail.ClassNetwork, Scope: mail.ScopeSite, Stage: mail.StageConnect, Reply: "no route", Host: "mx"},
+		}},
+	})
 	delivered := settled(gone.Deliveries[0])
-	delivered.Events[0].Attempt = &mail.Attempt{N: 1, At: testTime, Route: "direct", Kind: mail.RouteMX, Source: "a", Lane: "direct>x",
+	delivered.Events[0].Attempt = &mail.Attempt{
+		N: 1, At: testTime, Route: "direct", Kind: mail.RouteMX, Source: "a", Lane: "direct>x",
 		Host: "mx.example.org", IP: "192.0.2.1", TLS: "TLS1.3", TLSNote: "note", Stage: mail.StageDot, Code: 250, Enhanced: "2.0.0",
-		Reply: "250 2.0.0 ok", Uncertain: true, Waiting: 1, Connect: 2, Sending: 3, Transcript: "EHLO"}
+		Reply: "250 2.0.0 ok", Uncertain: true, Waiting: 1, Connect: 2, Sending: 3, Transcript: "EHLO",
+	}
 	delivered.Events[0].Class, delivered.Events[0].Scope, delivered.Events[0].Action = mail.ClassOther, mail.ScopeRecipient, mail.ActionNone
 	delivered.Events[0].Rule, delivered.Events[0].Late, delivered.Events[0].Next, delivered.Events[0].Reason = "rule", true, testTime, "why"
 	mustCommit(t, s, &Batch{Settle: []Settlement{delivered}})
@@ -83,8 +89,10 @@ func makeFixture(t *testing.T, dir string) {
 	if _, err := writeContent(s, large.Message.ID, body); err != nil {
 		t.Fatal(err)
 	}
-	mustCommit(t, s, &Batch{Accept: []*Acceptance{large}, Mark: []MarkChange{mark(many.Deliveries[0])},
-		Settle: []Settlement{deferred(many.Deliveries[1], testTime.Add(time.Hour))}})
+	mustCommit(t, s, &Batch{
+		Accept: []*Acceptance{large}, Mark: []MarkChange{mark(many.Deliveries[0])},
+		Settle: []Settlement{deferred(many.Deliveries[1], testTime.Add(time.Hour))},
+	})
 	staged := newAcceptance("acme", "example.com", 2, []byte("staged"))
 	if err := s.Stage(t.Context(), staged.Message.ID, staged.Deliveries[:1], staged.Events[:1]); err != nil {
 		t.Fatal(err)

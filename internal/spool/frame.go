@@ -20,14 +20,11 @@ type frame struct {
 	st state // as it will be once this frame is committed
 	at time.Time
 
-	// touched holds the deliveries this frame has changed, which Pebble does not show yet.
-	touched map[mail.DeliveryID]touched
-	key     []byte // scratch
-	value   []byte // scratch
-	locs    []locator
-	finder  *pebble.Iterator // closed when the frame is built
-	low     int8             // disk space: 0 not asked, 1 enough, 2 too little
-	wrote   bool
+	key   []byte // scratch
+	value []byte // scratch
+	locs  []locator
+	low   int8 // disk space: 0 not asked, 1 enough, 2 too little
+	wrote bool
 
 	// What follows once it is synced.
 	fresh  []*Acceptance     // bodies for the cache
@@ -40,16 +37,48 @@ type frame struct {
 	shown  []*stage          // stages that can be seen, or are gone
 }
 
+// touched is where a delivery is after the last change the committer made.
 type touched struct {
 	locator
 	over bool
 }
 
+// maxTouched bounds each of the two generations of memory. Most mail is accepted, marked and settled within seconds,
+// and so its three changes need no look-up.
+const maxTouched = 20_000
+
+// memory is what the committer remembers of its own changes: those of the frame being built, which Pebble does not show
+// yet, and of the frames before it. Only the committer uses it.
+type memory struct {
+	newer, older map[mail.DeliveryID]touched
+}
+
+func newMemory() memory {
+	return memory{newer: make(map[mail.DeliveryID]touched), older: make(map[mail.DeliveryID]touched)}
+}
+
+// age forgets the older generation when the newer is full. It is called between frames.
+func (m *memory) age() {
+	if len(m.newer) >= maxTouched {
+		m.newer, m.older = m.older, m.newer
+		clear(m.newer)
+	}
+}
+
+func (m *memory) put(id mail.DeliveryID, t touched) { m.newer[id] = t }
+
+func (m *memory) get(id mail.DeliveryID) (touched, bool) {
+	t, ok := m.newer[id]
+	if !ok {
+		t, ok = m.older[id]
+	}
+	return t, ok
+}
+
 // build makes the frame of a group. Items that are refused get their error and leave nothing in it.
 func (s *Spool) build(g *group) *frame {
 	f := &frame{s: s, g: g, st: s.st, at: s.o.Now(), b: s.db.NewBatchWithSize(g.size + 512)}
-	clear(s.touched)
-	f.touched = s.touched
+	s.memory.age()
 	f.st.frame++
 	for _, it := range g.items {
 		if it.job != nil {
@@ -57,9 +86,6 @@ func (s *Spool) build(g *group) *frame {
 		} else {
 			it.err = f.add(it)
 		}
-	}
-	if f.finder != nil {
-		_ = f.finder.Close() // its errors were returned where they occurred
 	}
 	if !f.wrote {
 		return f
@@ -189,29 +215,27 @@ func (f *frame) verifyAcceptance(a *Acceptance) error {
 	return nil
 }
 
-// verifyNew checks that a delivery is not in the spool yet. It asks through one iterator per frame, because a lookup
-// of what does not exist is only cheap with the filters of the lowest level, and Get does not use those.
+// verifyNew checks that a delivery is not in the spool yet. An id made since the spool was opened can only have come
+// here since, so memory answers; it is a guard against a batch that is handed over twice, not against colliding ids.
 func (f *frame) verifyNew(id mail.DeliveryID) error {
-	if t, ok := f.touched[id]; ok && !t.over {
+	if t, ok := f.s.memory.get(id); ok {
+		if t.over {
+			return nil
+		}
 		return fmt.Errorf("%w: delivery %s", ErrExists, id)
 	}
-	if f.finder == nil {
-		it, err := f.s.db.NewIter(&pebble.IterOptions{
-			LowerBound: []byte{tabDelivery}, UpperBound: []byte{tabDelivery + 1}, UseL6Filters: true,
-		})
-		if err != nil {
-			return f.s.readError(err)
-		}
-		f.finder = it
+	if id.Time().After(f.s.started) {
+		return nil
 	}
 	f.key = idKey(f.key[:0], tabDelivery, id)
-	if f.finder.SeekPrefixGE(f.key) {
+	switch _, err := f.s.locator(f.key); {
+	case err == nil:
 		return fmt.Errorf("%w: delivery %s", ErrExists, id)
+	case errors.Is(err, ErrNotFound):
+		return nil
+	default:
+		return err
 	}
-	if err := f.finder.Error(); err != nil {
-		return f.s.readError(err)
-	}
-	return nil
 }
 
 // verifyChange checks that old is what the spool holds, and appends its locator to f.locs.
@@ -261,7 +285,7 @@ func repeats(b *Batch) bool {
 
 // locate returns where a delivery is, this frame's own changes included. It returns ErrNotFound.
 func (f *frame) locate(id mail.DeliveryID) (locator, error) {
-	if t, ok := f.touched[id]; ok {
+	if t, ok := f.s.memory.get(id); ok {
 		if t.over {
 			return locator{}, ErrNotFound
 		}
@@ -337,7 +361,7 @@ func (f *frame) put(id mail.DeliveryID, loc locator, value []byte) {
 	f.set(f.key, value)
 	f.value = loc.append(f.value[:0])
 	f.set(f.idKey(tabDelivery, id), f.value)
-	f.touched[id] = touched{locator: loc}
+	f.s.memory.put(id, touched{locator: loc})
 }
 
 // change replaces the record of a delivery by the next one of it, due at next.
@@ -386,7 +410,7 @@ func (f *frame) remove(id mail.DeliveryID, msg mail.MessageID, loc locator) {
 		f.key = memberKey(f.key[:0], msg, id)
 		f.single(f.key)
 	}
-	f.touched[id] = touched{over: true}
+	f.s.memory.put(id, touched{over: true})
 }
 
 func (f *frame) closeMark(id mail.DeliveryID) {

@@ -32,7 +32,8 @@ func Open(ctx context.Context, o Options) (*Spool, error) {
 		syncing: make(chan *frame, framesInSync),
 		notify:  make(chan struct{}, 1),
 		left:    make(map[mail.MessageID]int64),
-		touched: make(map[mail.DeliveryID]touched),
+		memory:  newMemory(),
+		started: o.Now(),
 	}
 	s.failure.ch = make(chan struct{})
 	s.backlog.init()

@@ -84,8 +84,10 @@ func genDelivery() *rapid.Generator[*mail.Delivery] {
 			d.Mark = &mail.Mark{Attempt: rapid.Int().Draw(t, "n"), Route: text("route"), Source: text("source"), At: genTime().Draw(t, "at")}
 		}
 		if rapid.Bool().Draw(t, "answered") {
-			d.Last = &mail.LastAnswer{At: genTime().Draw(t, "last"), Result: mail.Result(text("result")), Class: mail.Class(text("class")),
-				Scope: mail.Scope(text("scope")), Stage: mail.Stage(text("stage")), Reply: text("reply"), Host: text("host")}
+			d.Last = &mail.LastAnswer{
+				At: genTime().Draw(t, "last"), Result: mail.Result(text("result")), Class: mail.Class(text("class")),
+				Scope: mail.Scope(text("scope")), Stage: mail.Stage(text("stage")), Reply: text("reply"), Host: text("host"),
+			}
 		}
 		return d
 	})
@@ -105,11 +107,13 @@ func genEvent() *rapid.Generator[*mail.Event] {
 		}
 		if rapid.Bool().Draw(t, "attempt") {
 			n := func(what string) time.Duration { return time.Duration(rapid.Int64().Draw(t, what)) }
-			e.Attempt = &mail.Attempt{N: rapid.Int().Draw(t, "n"), At: genTime().Draw(t, "tried"), Route: text("route"),
+			e.Attempt = &mail.Attempt{
+				N: rapid.Int().Draw(t, "n"), At: genTime().Draw(t, "tried"), Route: text("route"),
 				Kind: mail.RouteKind(text("kind")), Source: text("source"), Lane: text("lane"), Host: text("host"), IP: text("ip"),
 				TLS: text("tls"), TLSNote: text("note"), Stage: mail.Stage(text("stage")), Code: rapid.IntRange(0, 999).Draw(t, "code"),
 				Enhanced: text("enhanced"), Reply: text("reply"), Uncertain: rapid.Bool().Draw(t, "uncertain"),
-				Waiting: n("waiting"), Connect: n("connect"), Sending: n("sending"), Transcript: text("transcript")}
+				Waiting: n("waiting"), Connect: n("connect"), Sending: n("sending"), Transcript: text("transcript"),
+			}
 		}
 		if rapid.Bool().Draw(t, "envelope") {
 			e.Envelope = genMessage().Draw(t, "message")
@@ -121,9 +125,11 @@ func genEvent() *rapid.Generator[*mail.Event] {
 func genLane() *rapid.Generator[LaneRecord] {
 	return rapid.Custom(func(t *rapid.T) LaneRecord {
 		text := func(what string) string { return genText().Draw(t, what) }
-		return LaneRecord{Key: text("key"), Lane: mail.Lane{Route: text("route"), Source: text("source"), Receiver: text("receiver"), Site: text("site")},
+		return LaneRecord{
+			Key: text("key"), Lane: mail.Lane{Route: text("route"), Source: text("source"), Receiver: text("receiver"), Site: text("site")},
 			Scope: mail.Scope(text("scope")), Since: genTime().Draw(t, "since"), Until: genTime().Draw(t, "until"),
-			Fails: rapid.Int().Draw(t, "fails"), Last: mail.LastAnswer{At: genTime().Draw(t, "at"), Reply: text("reply")}}
+			Fails: rapid.Int().Draw(t, "fails"), Last: mail.LastAnswer{At: genTime().Draw(t, "at"), Reply: text("reply")},
+		}
 	})
 }
 
@@ -203,8 +209,10 @@ func TestRecordsRoundTrip(t *testing.T) {
 	}))
 	t.Run("state", rapid.MakeCheck(func(t *rapid.T) {
 		n := func(what string) uint64 { return rapid.Uint64Range(1, 1<<62).Draw(t, what) }
-		st := state{frame: n("frame"), event: n("event"), oldest: n("oldest"), inbox: n("inbox"), newest: genTime().Draw(t, "newest"),
-			counts: Counts{Deliveries: int64(n("d")), Held: int64(n("h")), InFlight: int64(n("f")), Messages: int64(n("m")), Inbox: int64(n("i")), Quarantined: int64(n("q"))}}
+		st := state{
+			frame: n("frame"), event: n("event"), oldest: n("oldest"), inbox: n("inbox"), newest: genTime().Draw(t, "newest"),
+			counts: Counts{Deliveries: int64(n("d")), Held: int64(n("h")), InFlight: int64(n("f")), Messages: int64(n("m")), Inbox: int64(n("i")), Quarantined: int64(n("q"))},
+		}
 		var got state
 		if err := got.decode(unknownFields(st.append(nil))); err != nil || got != st {
 			t.Fatalf("%+v, want %+v (%v)", got, st, err)

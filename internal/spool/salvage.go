@@ -181,8 +181,14 @@ func (v *salvage) copy(ctx context.Context) error {
 		table byte
 		fn    func(ctx context.Context, key, value []byte) error
 	}{
-		{tabStage, v.stage}, {tabSchedule, v.delivery}, {tabMessage, v.message}, {tabOutbox, v.event}, {tabInbox, v.inbox},
-		{tabLane, v.lane}, {tabIdem, v.idem}, {tabQuarantine, v.aside},
+		{tabStage, v.stage},
+		{tabSchedule, v.delivery},
+		{tabMessage, v.message},
+		{tabOutbox, v.event},
+		{tabInbox, v.inbox},
+		{tabLane, v.lane},
+		{tabIdem, v.idem},
+		{tabQuarantine, v.aside},
 	} {
 		if err := v.table(ctx, t.table, t.fn); err != nil {
 			return err

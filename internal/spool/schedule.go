@@ -72,7 +72,8 @@ func (s *Spool) Queues(ctx context.Context, fn func(QueueHead) error) error {
 // that nothing due by until was left. A caller that keeps next as its cursor must lower it whenever it commits a
 // delivery below it; from the right cursor a page does not touch what was consumed before.
 func (s *Spool) Page(ctx context.Context, q mail.QueueKey, from ScheduleKey, until time.Time, max int) (ds []*mail.Delivery,
-	next ScheduleKey, more bool, err error) {
+	next ScheduleKey, more bool, err error,
+) {
 	if err := s.enter(); err != nil {
 		return nil, from, false, err
 	}

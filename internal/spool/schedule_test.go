@@ -95,8 +95,10 @@ func TestPageFromCursor(t *testing.T) {
 		accept, settle := &Batch{}, &Batch{}
 		for range batch {
 			m := &mail.Message{ID: mail.NewMessageID(testTime), Account: "acme", Stream: mail.Transactional, Size: 1}
-			d := &mail.Delivery{ID: mail.NewDeliveryID(testTime), Message: m.ID, Queue: q, ExpiresAt: testTime.Add(time.Hour),
-				Due: testTime.Add(time.Duration(done) * time.Microsecond)}
+			d := &mail.Delivery{
+				ID: mail.NewDeliveryID(testTime), Message: m.ID, Queue: q, ExpiresAt: testTime.Add(time.Hour),
+				Due: testTime.Add(time.Duration(done) * time.Microsecond),
+			}
 			accept.Accept = append(accept.Accept, &Acceptance{Message: m, Body: []byte("x"), Deliveries: []*mail.Delivery{d}})
 			settle.Settle = append(settle.Settle, Settlement{Old: d})
 			cursor = KeyOf(d)

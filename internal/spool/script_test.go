@@ -34,8 +34,10 @@ type modelEvent struct {
 }
 
 func newModel() *model {
-	return &model{ds: map[mail.DeliveryID]*mail.Delivery{}, bodies: map[mail.MessageID][]byte{}, left: map[mail.MessageID]int{},
-		oldest: 1, inbox: map[uint64]string{}, lanes: map[string]int{}, idem: map[[32]byte]string{}}
+	return &model{
+		ds: map[mail.DeliveryID]*mail.Delivery{}, bodies: map[mail.MessageID][]byte{}, left: map[mail.MessageID]int{},
+		oldest: 1, inbox: map[uint64]string{}, lanes: map[string]int{}, idem: map[[32]byte]string{},
+	}
 }
 
 func (m *model) clone() *model {

@@ -38,7 +38,8 @@ type Spool struct {
 	// The committer's own.
 	st      state
 	left    map[mail.MessageID]int64
-	touched map[mail.DeliveryID]touched
+	memory  memory
+	started time.Time // when the spool was opened, to the millisecond ids are made in
 
 	// gate is held for reading by every call that uses db, and for writing by Close.
 	gate   sync.RWMutex
@@ -158,7 +159,8 @@ func (s *Spool) scan(ctx context.Context, lower, upper []byte, fn func(key, valu
 const scanCheck = 1024
 
 func scan(ctx context.Context, db pebble.Reader, lower, upper []byte, translate func(error) error,
-	fn func(key, value []byte) (bool, error)) (err error) {
+	fn func(key, value []byte) (bool, error),
+) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

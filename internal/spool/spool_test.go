@@ -88,13 +88,17 @@ func newDelivery(m *mail.Message, domain string, i int) *mail.Delivery {
 }
 
 func acceptedEvent(m *mail.Message, d *mail.Delivery) *mail.Event {
-	return &mail.Event{Type: mail.EventAccepted, At: testTime, Account: m.Account, Stream: m.Stream, Message: m.ID,
-		Delivery: d.ID, Recipient: d.Recipient.String(), Envelope: m}
+	return &mail.Event{
+		Type: mail.EventAccepted, At: testTime, Account: m.Account, Stream: m.Stream, Message: m.ID,
+		Delivery: d.ID, Recipient: d.Recipient.String(), Envelope: m,
+	}
 }
 
 func event(t mail.EventType, d *mail.Delivery) *mail.Event {
-	return &mail.Event{Type: t, At: testTime, Account: d.Queue.Account, Stream: d.Queue.Stream, Message: d.Message,
-		Delivery: d.ID, Recipient: d.Recipient.String()}
+	return &mail.Event{
+		Type: t, At: testTime, Account: d.Queue.Account, Stream: d.Queue.Stream, Message: d.Message,
+		Delivery: d.ID, Recipient: d.Recipient.String(),
+	}
 }
 
 func mark(d *mail.Delivery) MarkChange {

@@ -372,8 +372,12 @@ type demoSummary struct {
 // ends are the counters of the final outcomes, in the order they are printed.
 func (s *demoSummary) ends() []demoEnd {
 	return []demoEnd{
-		{mail.Delivered, &s.Delivered}, {mail.Relayed, &s.Relayed}, {mail.Bounced, &s.Bounced}, {mail.Expired, &s.Expired},
-		{mail.Suppressed, &s.Suppressed}, {mail.Cancelled, &s.Cancelled},
+		{mail.Delivered, &s.Delivered},
+		{mail.Relayed, &s.Relayed},
+		{mail.Bounced, &s.Bounced},
+		{mail.Expired, &s.Expired},
+		{mail.Suppressed, &s.Suppressed},
+		{mail.Cancelled, &s.Cancelled},
 	}
 }
 

@@ -32,7 +32,7 @@ func retryAfter(text string) time.Duration {
 			break
 		}
 	}
-	if !found || strings.IndexAny(text, "0123456789") < 0 {
+	if !found || !strings.ContainsAny(text, "0123456789") {
 		return 0
 	}
 	var d time.Duration

@@ -79,7 +79,7 @@ func TestFilesRotate(t *testing.T) {
 		stop()
 
 		// The same files go on where they are.
-		p, stop = start(t, opts)
+		_, stop = start(t, opts)
 		o.commit(1)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()

@@ -251,7 +251,7 @@ func (s *sim) carry(a action) {
 			for _, op := range ops {
 				s.step(op)
 			}
-			s.commit(func() { s.step(holdsReleased{a.name}) })
+			s.commit(func() { s.step(holdsReleased(a)) })
 		})
 	case operated:
 		s.done[a.op] = true

@@ -20,7 +20,6 @@ func addressesIn(line string) (all []found) {
 			return all
 		}
 		at += from
-		from = at + 1
 		end := at + 1
 		for end < len(line) && (isAlnum(line[end]) || line[end] == '-' || line[end] >= 0x80 && line[end] != 0xc2 && line[end] != 0xe2 && line[end] != 0xe3 || line[end] == '.' && end+1 < len(line) && (isAlnum(line[end+1]) || line[end+1] >= 0x80)) {
 			end++
@@ -76,7 +75,7 @@ func firstAddressIn(s string) (string, bool) {
 func looksLikeAddress(s string) bool {
 	at := strings.LastIndexByte(s, '@')
 	// "david...@" is an address somebody elided.
-	return at > 0 && at < len(s)-1 && !strings.HasSuffix(s[:at], "...") && len(s) <= maxAddress && strings.IndexAny(s, " \t<>") < 0
+	return at > 0 && at < len(s)-1 && !strings.HasSuffix(s[:at], "...") && len(s) <= maxAddress && !strings.ContainsAny(s, " \t<>")
 }
 
 // publicAddress reports whether an address may mean something outside of the network it was written in.

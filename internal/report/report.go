@@ -130,8 +130,11 @@ var DefaultLimits = Limits{Bytes: 8 << 20, Text: 64 << 10, Depth: 20, Parts: 200
 
 func (l Limits) withDefaults() Limits {
 	for _, f := range []struct{ got, def *int }{
-		{&l.Bytes, &DefaultLimits.Bytes}, {&l.Text, &DefaultLimits.Text}, {&l.Depth, &DefaultLimits.Depth},
-		{&l.Parts, &DefaultLimits.Parts}, {&l.Recipients, &DefaultLimits.Recipients},
+		{&l.Bytes, &DefaultLimits.Bytes},
+		{&l.Text, &DefaultLimits.Text},
+		{&l.Depth, &DefaultLimits.Depth},
+		{&l.Parts, &DefaultLimits.Parts},
+		{&l.Recipients, &DefaultLimits.Recipients},
 	} {
 		if *f.got <= 0 {
 			*f.got = *f.def

@@ -252,10 +252,34 @@ var stageMarks = []struct {
 	mark  string
 	stage mail.Stage
 }{
-	{"after mail from", mail.StageMail}, {"reply to mail from", mail.StageMail}, {"response to mail from", mail.StageMail}, {"after sender", mail.StageMail}, {">>> mail from", mail.StageMail}, {"to mail from command", mail.StageMail}, {"[mail_from]", mail.StageMail},
-	{"after rcpt to", mail.StageRcpt}, {"reply to rcpt to", mail.StageRcpt}, {"response to rcpt to", mail.StageRcpt}, {"after rcpt", mail.StageRcpt}, {">>> rcpt to", mail.StageRcpt}, {"[rcpt_to]", mail.StageRcpt}, {"our rcpt to", mail.StageRcpt}, {"does not like recipient", mail.StageRcpt},
-	{"after end of data", mail.StageDot}, {"reply to end of data", mail.StageDot}, {"after data", mail.StageData}, {"reply to data", mail.StageData}, {">>> data", mail.StageData}, {"after i sent the message", mail.StageDot}, {"after pipelined data", mail.StageData},
-	{"after helo", mail.StageEhlo}, {"after ehlo", mail.StageEhlo}, {"reply to helo", mail.StageEhlo}, {"reply to ehlo", mail.StageEhlo}, {"after initial connection", mail.StageGreeting}, {"while receiving the initial server greeting", mail.StageGreeting},
+	{"after mail from", mail.StageMail},
+	{"reply to mail from", mail.StageMail},
+	{"response to mail from", mail.StageMail},
+	{"after sender", mail.StageMail},
+	{">>> mail from", mail.StageMail},
+	{"to mail from command", mail.StageMail},
+	{"[mail_from]", mail.StageMail},
+	{"after rcpt to", mail.StageRcpt},
+	{"reply to rcpt to", mail.StageRcpt},
+	{"response to rcpt to", mail.StageRcpt},
+	{"after rcpt", mail.StageRcpt},
+	{">>> rcpt to", mail.StageRcpt},
+	{"[rcpt_to]", mail.StageRcpt},
+	{"our rcpt to", mail.StageRcpt},
+	{"does not like recipient", mail.StageRcpt},
+	{"after end of data", mail.StageDot},
+	{"reply to end of data", mail.StageDot},
+	{"after data", mail.StageData},
+	{"reply to data", mail.StageData},
+	{">>> data", mail.StageData},
+	{"after i sent the message", mail.StageDot},
+	{"after pipelined data", mail.StageData},
+	{"after helo", mail.StageEhlo},
+	{"after ehlo", mail.StageEhlo},
+	{"reply to helo", mail.StageEhlo},
+	{"reply to ehlo", mail.StageEhlo},
+	{"after initial connection", mail.StageGreeting},
+	{"while receiving the initial server greeting", mail.StageGreeting},
 }
 
 // stageIn finds the step at which the peer refused; "" if the text does not tell it.

@@ -24,7 +24,7 @@ type canned struct {
 func (c *canned) Read(p []byte) (int, error)  { return c.in.Read(p) }
 func (c *canned) Write(p []byte) (int, error) { return c.out.Write(p) }
 func (c *canned) Close() error                { return nil }
-func (c *canned) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 25} }
+func (c *canned) LocalAddr() net.Addr         { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 25} }
 
 func (c *canned) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 999} }
 func (c *canned) SetDeadline(time.Time) error      { return nil }

@@ -174,8 +174,10 @@ func (f floorSet) below(s *scores) (bad []string) {
 		got   rate
 		floor float64
 	}{
-		{"replies", s.replies, *f.replies}, {"kinds", s.kinds, *f.kinds},
-		{"recipients", s.recipients, *f.recipients}, {"classes", s.classes, *f.classes},
+		{"replies", s.replies, *f.replies},
+		{"kinds", s.kinds, *f.kinds},
+		{"recipients", s.recipients, *f.recipients},
+		{"classes", s.classes, *f.classes},
 	} {
 		if c.got.percent() < c.floor {
 			bad = append(bad, fmt.Sprintf("%s %.2f < %.2f", c.name, c.got.percent(), c.floor))

@@ -98,14 +98,26 @@ func TestPlans(t *testing.T) {
 		want  []string
 		never []string
 	}{
-		"timeline": {"SELECT " + eventColumns + " FROM events e WHERE e.delivery = $1 ORDER BY e.spool, e.seq",
-			[]string{"PRIMARY KEY (delivery=?)"}, []string{"SCAN", "TEMP B-TREE"}},
-		"events": {"SELECT " + eventColumns + " FROM events e WHERE e.spool = $1 AND e.seq > $2 AND e.seq <= $3 ORDER BY e.seq LIMIT 5",
-			[]string{"events_seq (spool=? AND seq>? AND seq<?)"}, []string{"SCAN", "TEMP B-TREE"}},
-		"recipient": {search(store.SearchQuery{Recipient: "a@b.example", Account: "acme"}),
-			[]string{"deliveries_recipient (bucket=? AND rhash=?)", "PRIMARY KEY (delivery=?"}, []string{"SCAN deliveries"}},
-		"message id": {search(store.SearchQuery{RFC822ID: "x"}),
-			[]string{"messages_mhash (bucket=? AND mhash=?)", "deliveries_message (message=?"}, []string{"SCAN deliveries"}},
+		"timeline": {
+			"SELECT " + eventColumns + " FROM events e WHERE e.delivery = $1 ORDER BY e.spool, e.seq",
+			[]string{"PRIMARY KEY (delivery=?)"},
+			[]string{"SCAN", "TEMP B-TREE"},
+		},
+		"events": {
+			"SELECT " + eventColumns + " FROM events e WHERE e.spool = $1 AND e.seq > $2 AND e.seq <= $3 ORDER BY e.seq LIMIT 5",
+			[]string{"events_seq (spool=? AND seq>? AND seq<?)"},
+			[]string{"SCAN", "TEMP B-TREE"},
+		},
+		"recipient": {
+			search(store.SearchQuery{Recipient: "a@b.example", Account: "acme"}),
+			[]string{"deliveries_recipient (bucket=? AND rhash=?)", "PRIMARY KEY (delivery=?"},
+			[]string{"SCAN deliveries"},
+		},
+		"message id": {
+			search(store.SearchQuery{RFC822ID: "x"}),
+			[]string{"messages_mhash (bucket=? AND mhash=?)", "deliveries_message (message=?"},
+			[]string{"SCAN deliveries"},
+		},
 		"message":  {search(store.SearchQuery{Message: message}), []string{"deliveries_message (message=?"}, []string{"SCAN", "TEMP B-TREE"}},
 		"account":  {search(store.SearchQuery{Account: "acme"}), []string{"deliveries_account (account=? AND delivery>? AND delivery<?)"}, []string{"SCAN", "TEMP B-TREE"}},
 		"everyone": {search(store.SearchQuery{}), []string{"PRIMARY KEY (delivery>? AND delivery<?)"}, []string{"SCAN", "TEMP B-TREE"}},

@@ -136,8 +136,10 @@ func (x *search) chunk(ctx context.Context, d *day, floor []byte) error {
 		` AND delivery < $2 AND delivery >= $3 AND ($4 = '' OR account = $4) AND ($5 = '' OR stream = $5) AND ($6 = '' OR domain = $6)
 		AND ($7 = '' OR state = $7) AND ($8 = '' OR class = $8) AND ($9 = '' OR route = $9) AND ($10 = '' OR source = $10)
 		ORDER BY delivery DESC`,
-		[]any{x.key, x.below[:], floor, q.Account, string(q.Stream), strings.ToLower(q.Domain), string(q.State), string(q.Class),
-			q.Route, q.Source},
+		[]any{
+			x.key, x.below[:], floor, q.Account, string(q.Stream), strings.ToLower(q.Domain), string(q.State), string(q.Class),
+			q.Route, q.Source,
+		},
 		func(r rowScanner) error {
 			if err := r.Scan(&id, &recipient, &sender, &from, &subject, &tags); err != nil {
 				return err

@@ -183,20 +183,33 @@ func testStats(t *testing.T, open Opener) {
 		want []store.StatsRow
 	}{
 		"total": {store.StatsQuery{Of: store.PerAccount}, []store.StatsRow{{Count: 7, Delay: 40 * time.Hour}}},
-		"hours of one account": {store.StatsQuery{Of: store.PerAccount, Step: store.StepHour, By: []store.Dimension{store.ByType},
-			Where: map[store.Dimension]string{store.ByAccount: "acme"}}, []store.StatsRow{
-			{Time: hour(0), Type: "accepted", Count: 1}, {Time: hour(0), Type: "deferred", Count: 1},
-			{Time: hour(20), Type: "delivered", Count: 1, Delay: 20 * time.Hour}, {Time: hour(40), Type: "relayed", Count: 1}}},
-		"days": {store.StatsQuery{Of: store.PerAccount, Step: store.StepDay, By: []store.Dimension{store.ByAccount, store.ByStream, store.ByClass},
-			Where: map[store.Dimension]string{store.ByType: "deferred"}}, []store.StatsRow{
+		"hours of one account": {store.StatsQuery{
+			Of: store.PerAccount, Step: store.StepHour, By: []store.Dimension{store.ByType},
+			Where: map[store.Dimension]string{store.ByAccount: "acme"},
+		}, []store.StatsRow{
+			{Time: hour(0), Type: "accepted", Count: 1},
+			{Time: hour(0), Type: "deferred", Count: 1},
+			{Time: hour(20), Type: "delivered", Count: 1, Delay: 20 * time.Hour},
+			{Time: hour(40), Type: "relayed", Count: 1},
+		}},
+		"days": {store.StatsQuery{
+			Of: store.PerAccount, Step: store.StepDay, By: []store.Dimension{store.ByAccount, store.ByStream, store.ByClass},
+			Where: map[store.Dimension]string{store.ByType: "deferred"},
+		}, []store.StatsRow{
 			{Time: midnight, Account: "acme", Stream: mail.Transactional, Class: mail.ClassGreylisted, Count: 1},
-			{Time: midnight.Add(day), Account: "beta", Stream: mail.Transactional, Class: mail.ClassGreylisted, Count: 1}}},
-		"part of the time": {store.StatsQuery{Of: store.PerAccount, From: hour(20), To: hour(20).Add(time.Minute), By: []store.Dimension{store.ByType}},
-			[]store.StatsRow{{Type: "accepted", Count: 1}, {Type: "deferred", Count: 1}, {Type: "delivered", Count: 1, Delay: 20 * time.Hour}}},
+			{Time: midnight.Add(day), Account: "beta", Stream: mail.Transactional, Class: mail.ClassGreylisted, Count: 1},
+		}},
+		"part of the time": {
+			store.StatsQuery{Of: store.PerAccount, From: hour(20), To: hour(20).Add(time.Minute), By: []store.Dimension{store.ByType}},
+			[]store.StatsRow{{Type: "accepted", Count: 1}, {Type: "deferred", Count: 1}, {Type: "delivered", Count: 1, Delay: 20 * time.Hour}},
+		},
 		"sites": {store.StatsQuery{Of: store.PerSite, By: []store.Dimension{store.ByReceiver, store.BySite}}, []store.StatsRow{
-			{Site: "relay.example.net:587", Count: 1}, {Receiver: "bigmail", Site: site, Count: 4, Delay: 40 * time.Hour}}},
-		"routes": {store.StatsQuery{Of: store.PerRoute, By: []store.Dimension{store.ByRoute, store.BySource},
-			Where: map[store.Dimension]string{store.ByRoute: "gateway"}}, []store.StatsRow{{Route: "gateway", Count: 1}}},
+			{Site: "relay.example.net:587", Count: 1}, {Receiver: "bigmail", Site: site, Count: 4, Delay: 40 * time.Hour},
+		}},
+		"routes": {store.StatsQuery{
+			Of: store.PerRoute, By: []store.Dimension{store.ByRoute, store.BySource},
+			Where: map[store.Dimension]string{store.ByRoute: "gateway"},
+		}, []store.StatsRow{{Route: "gateway", Count: 1}}},
 		"nothing": {store.StatsQuery{Of: store.PerRoute, Where: map[store.Dimension]string{store.ByRoute: "none"}}, []store.StatsRow{}},
 	} {
 		if c.q.From.IsZero() {

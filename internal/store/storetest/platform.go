@@ -97,8 +97,10 @@ func testState(t *testing.T, open Opener) {
 
 	want.Accounts[0].Contact = "postmaster@acme.example"
 	want.Accounts[0].Credentials[0].Hash = "ANOTHER-HASH"
-	version, err = s.ApplyState(ctx, store.Update{Changes: []store.Change{store.PutAccount(want.Accounts[0]), store.Delete(store.KindHold, "h1")},
-		Expect: store.AnyVersion, Actor: "admin/ada", At: Day0})
+	version, err = s.ApplyState(ctx, store.Update{
+		Changes: []store.Change{store.PutAccount(want.Accounts[0]), store.Delete(store.KindHold, "h1")},
+		Expect:  store.AnyVersion, Actor: "admin/ada", At: Day0,
+	})
 	must(t, err)
 	want.Holds = nil
 	state, loaded, err := s.LoadState(ctx)

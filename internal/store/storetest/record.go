@@ -108,21 +108,29 @@ func testSummaries(t *testing.T, open Opener) {
 		"suppressed": {[]step{accepted, plain(mail.EventSuppressed, "unsubscribed")}, store.Delivery{State: "suppressed", Reason: "unsubscribed"}},
 		"deferred": {[]step{accepted, tried(mail.EventDeferred, 1, 451, "451 4.7.1 later")}, store.Delivery{
 			State: "deferred", Attempts: 1, Code: 451, Enhanced: "4.7.1", Reply: "451 4.7.1 later", Class: mail.ClassGreylisted,
-			Scope: mail.ScopeRecipient, Route: "direct", Source: "out1", Host: "mx1.bigmail.example", Next: Day0.Add(5 * time.Minute)}},
+			Scope: mail.ScopeRecipient, Route: "direct", Source: "out1", Host: "mx1.bigmail.example", Next: Day0.Add(5 * time.Minute),
+		}},
 		"delivered at last": {[]step{accepted, tried(mail.EventDeferred, 1, 451, "451 4.7.1 later"), tried(mail.EventDelivered, 2, 250, "250 ok")}, store.Delivery{
-			State: "delivered", Attempts: 2, Code: 250, Reply: "250 ok", Route: "direct", Source: "out1", Host: "mx1.bigmail.example"}},
+			State: "delivered", Attempts: 2, Code: 250, Reply: "250 ok", Route: "direct", Source: "out1", Host: "mx1.bigmail.example",
+		}},
 		"expired": {[]step{accepted, tried(mail.EventDeferred, 3, 451, "451 4.7.1 later"), plain(mail.EventExpired, "deadline")}, store.Delivery{
 			State: "expired", Attempts: 3, Code: 451, Enhanced: "4.7.1", Reply: "451 4.7.1 later", Reason: "deadline",
-			Route: "direct", Source: "out1", Host: "mx1.bigmail.example"}},
+			Route: "direct", Source: "out1", Host: "mx1.bigmail.example",
+		}},
 		"late bounce": {[]step{accepted, tried(mail.EventDelivered, 1, 250, "250 ok"), report}, store.Delivery{
 			State: "bounced", Attempts: 1, Code: 550, Enhanced: "5.1.1", Reply: "550 5.1.1 gone", Class: mail.ClassInactive,
-			Route: "direct", Source: "out1", Host: "mx1.bigmail.example", Marks: store.Marks{Late: true}}},
-		"marks": {[]step{accepted, tried(mail.EventDelivered, 1, 250, "250 ok"), plain(mail.EventOpened, ""), plain(mail.EventClicked, ""),
-			plain(mail.EventComplained, ""), plain(mail.EventUnsubscribed, ""), plain(mail.EventAutoReplied, "")}, store.Delivery{
+			Route: "direct", Source: "out1", Host: "mx1.bigmail.example", Marks: store.Marks{Late: true},
+		}},
+		"marks": {[]step{
+			accepted, tried(mail.EventDelivered, 1, 250, "250 ok"), plain(mail.EventOpened, ""), plain(mail.EventClicked, ""),
+			plain(mail.EventComplained, ""), plain(mail.EventUnsubscribed, ""), plain(mail.EventAutoReplied, ""),
+		}, store.Delivery{
 			State: "delivered", Attempts: 1, Code: 250, Reply: "250 ok", Route: "direct", Source: "out1", Host: "mx1.bigmail.example",
-			Marks: store.Marks{Complained: true, Unsubscribed: true, Opened: true, Clicked: true, AutoReplied: true}}},
+			Marks: store.Marks{Complained: true, Unsubscribed: true, Opened: true, Clicked: true, AutoReplied: true},
+		}},
 		"relayed, then delivered": {[]step{accepted, tried(mail.EventRelayed, 1, 250, "250 taken"), plain(mail.EventDelivered, "")}, store.Delivery{
-			State: "delivered", Attempts: 1, Code: 250, Reply: "250 taken", Route: "direct", Source: "out1", Host: "mx1.bigmail.example"}},
+			State: "delivered", Attempts: 1, Code: 250, Reply: "250 taken", Route: "direct", Source: "out1", Host: "mx1.bigmail.example",
+		}},
 	} {
 		// All in one batch and each on its own must come to the same.
 		for _, batch := range []string{"at once", "one by one"} {
@@ -354,8 +362,10 @@ func testEvents(t *testing.T, open Opener) {
 		keep func(*mail.Event) bool
 	}{
 		"account": {store.EventQuery{Account: "beta"}, func(e *mail.Event) bool { return e.Account == "beta" }},
-		"types": {store.EventQuery{Types: []mail.EventType{mail.EventDeferred, mail.EventComplained}},
-			func(e *mail.Event) bool { return e.Type == mail.EventDeferred || e.Type == mail.EventComplained }},
+		"types": {
+			store.EventQuery{Types: []mail.EventType{mail.EventDeferred, mail.EventComplained}},
+			func(e *mail.Event) bool { return e.Type == mail.EventDeferred || e.Type == mail.EventComplained },
+		},
 		"stream": {store.EventQuery{Stream: mail.Bulk}, func(e *mail.Event) bool { return e.Stream == mail.Bulk }},
 		"nobody": {store.EventQuery{Account: "none"}, func(*mail.Event) bool { return false }},
 	} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,16 +96,16 @@ func TestGroupCommit(t *testing.T) {
 	gate := make(chan struct{})
 	var once sync.Once
 	syncing := make(chan struct{})
-	armed := false
+	var armed atomic.Bool
 	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if armed && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) {
+		if armed.Load() && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) {
 			once.Do(func() { close(syncing) })
 			<-gate
 		}
 		return nil
 	}))
 	s := openTest(t, testOptions(fs))
-	armed = true
+	armed.Store(true)
 	frame := s.Frame()
 	accept := func() *Ticket {
 		return s.Enqueue(&Batch{Accept: []*Acceptance{newAcceptance("acme", "example.net", 1, []byte("x"))}})

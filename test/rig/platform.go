@@ -25,11 +25,13 @@ type Options struct {
 	Dir    string // for configuration, log and data; it stays
 	// Config is what postroad.toml says, but for Data and the listeners: those are chosen here.
 	Config config.Config
+	Env    []string // of the process, besides ours: "NAME=value"
 }
 
 // Platform is one `postroad serve`, running or not.
 type Platform struct {
 	binary, dir      string
+	env              []string
 	SMTP, SMTPS, API string // host:port of the listeners; they stay the same over restarts
 
 	cmd    *exec.Cmd
@@ -44,7 +46,7 @@ const startTimeout = 60 * time.Second
 
 // New chooses ports and writes the configuration; nothing runs yet.
 func New(o Options) (*Platform, error) {
-	p := &Platform{binary: o.Binary, dir: o.Dir}
+	p := &Platform{binary: o.Binary, dir: o.Dir, env: o.Env}
 	for _, a := range []*string{&p.SMTP, &p.SMTPS, &p.API} {
 		var err error
 		if *a, err = FreeAddr(); err != nil {
@@ -96,7 +98,7 @@ func (p *Platform) Start(ctx context.Context) (err error) {
 		return fmt.Errorf("rig: open log: %w", err)
 	}
 	p.cmd = exec.Command(p.binary, "serve", "--config", p.configFile())
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Env = p.log, p.log, append(os.Environ(), p.env...)
 	// It must not outlive us, and must not get the Ctrl-C that is meant for us.
 	p.cmd.SysProcAttr = procAttr()
 	if err := p.cmd.Start(); err != nil {

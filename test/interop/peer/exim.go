@@ -1,0 +1,81 @@
+package peer
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// EximOptions configure an Exim.
+type EximOptions struct {
+	Hostname string
+	Addr     string // it listens at
+	Domain   string // it takes mail for
+	Sink     string // address it hands the mail to
+	Greylist string // address of a Greylist
+	MaxSize  int
+	Cert     Pair
+}
+
+// StartExim runs an Exim from the cache. Mailboxes that begin with "unknown" do not exist; "greylist" mailboxes are
+// greylisted.
+func StartExim(t testing.TB, dir string, o EximOptions) {
+	t.Helper()
+	dir = folder(t, dir, "exim")
+	spool := folder(t, dir, "spool")
+	host, listen, _ := strings.Cut(o.Addr, ":")
+	greyHost, greyPort, _ := strings.Cut(o.Greylist, ":")
+	conf := write(t, filepath.Join(dir, "exim.conf"), 0o644, `primary_hostname = %s
+spool_directory = %s
+log_file_path = %s/%%slog
+pid_file_path = %s/exim.pid
+exim_user = root
+exim_group = root
+never_users =
+keep_environment =
+local_interfaces = %s
+daemon_smtp_ports = %s
+domainlist ours = %s
+message_size_limit = %d
+tls_advertise_hosts = *
+tls_certificate = %s
+tls_privatekey = %s
+dsn_advertise_hosts = *
+host_lookup =
+rfc1413_query_timeout = 0s
+smtp_accept_max_per_host = 100
+smtp_enforce_sync = true
+acl_smtp_rcpt = check_rcpt
+acl_smtp_data = accept
+
+begin acl
+check_rcpt:
+  deny !domains = +ours
+       message = relay not permitted
+  deny local_parts = ^unknown
+       message = Unknown user
+  defer local_parts = ^greylist
+        condition = ${if eq{${readsocket{inet:%s:%s}{exim $sender_host_address $sender_address $local_part\n}{5s}{ }}}{new }}
+        message = 4.7.1 Greylisted, please try again later
+  accept
+
+begin routers
+sink:
+  driver = manualroute
+  route_list = * 127.0.0.1::%s
+  transport = sink
+  self = send
+
+begin transports
+sink:
+  driver = smtp
+  allow_localhost
+  hosts_avoid_tls = *
+
+begin retry
+* * F,1h,1s
+`, o.Hostname, spool, dir, dir, host, listen, o.Domain, o.MaxSize, o.Cert.CertFile, o.Cert.KeyFile, greyHost, greyPort, port(o.Sink))
+	program, env := cached(t, "usr/sbin/exim4")
+	start(t, dir, "exim", []string{o.Addr}, env, program, "-bdf", "-q5s", "-C", conf, "-oX", listen)
+	t.Cleanup(func() { showLog(t, "exim's main log", filepath.Join(dir, "mainlog")) })
+}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -53,7 +54,7 @@ type Options struct {
 	Live       Live
 	// NotReady lists why mail cannot be taken in at the moment; empty: it can.
 	NotReady func() []string
-	// Metrics serves /metrics; nil: there are none.
+	// Metrics serves /metrics.
 	Metrics http.Handler
 	// AdminSocket is told to clients on this machine, so that they find the door its owner may use.
 	AdminSocket string
@@ -74,12 +75,13 @@ type API struct {
 	large *semaphore.Weighted // octets of large requests in memory
 
 	sendSchema *huma.Schema
+	public     map[string]bool // paths that need no key
 }
 
 // New makes the door. It listens nowhere.
 func New(o Options) (*API, error) {
-	if o.Submission == nil || o.Manager == nil || o.Queue == nil || o.Store == nil || o.Live == nil {
-		return nil, errors.New("api: Submission, Manager, Queue, Store and Live are required")
+	if o.Submission == nil || o.Manager == nil || o.Queue == nil || o.Store == nil || o.Live == nil || o.Metrics == nil {
+		return nil, errors.New("api: Submission, Manager, Queue, Store, Live and Metrics are required")
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -90,7 +92,7 @@ func New(o Options) (*API, error) {
 	if o.NotReady == nil {
 		o.NotReady = func() []string { return nil }
 	}
-	a := &API{o: o, mux: http.NewServeMux()}
+	a := &API{o: o, mux: http.NewServeMux(), public: map[string]bool{"/openapi.json": true, "/openapi.yaml": true}}
 	a.large = semaphore.NewWeighted(largeRequests * a.bodyLimit())
 	cfg := huma.DefaultConfig("Postroad", o.Version)
 	cfg.Info.Description = "Hand in mail, and ask what became of it."
@@ -192,42 +194,17 @@ func (a *API) documentProblems() {
 		}
 	}
 	schemas := doc.Components.Schemas.Map()
-	delete(schemas, "ErrorModel")
-	delete(schemas, "ErrorDetail")
+	for _, unused := range []string{"ErrorModel", "ErrorDetail", "Content"} {
+		delete(schemas, unused)
+	}
+	for _, name := range []string{"Message", "MessageStatus"} { // how content is kept is never told
+		delete(schemas[name].Properties, "content")
+		schemas[name].Required = slices.DeleteFunc(schemas[name].Required, func(p string) bool { return p == "content" })
+	}
 }
 
 // OpenAPI returns the contract as JSON.
 func (a *API) OpenAPI() ([]byte, error) { return json.MarshalIndent(a.huma.OpenAPI(), "", "  ") }
-
-// ListenerInfo is what /.well-known/postroad tells a client on this machine.
-type ListenerInfo struct {
-	Product     string `json:"product"`
-	Version     string `json:"version"`
-	AdminSocket string `json:"admin_socket,omitempty"`
-}
-
-func (a *API) registerHealth() {
-	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
-	})
-	a.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if why := a.o.NotReady(); len(why) > 0 {
-			writeJSON(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "reasons": why})
-			return
-		}
-		writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
-	})
-	if a.o.Metrics != nil {
-		a.mux.Handle("GET /metrics", a.o.Metrics)
-	}
-	a.mux.HandleFunc("GET /.well-known/postroad", func(w http.ResponseWriter, r *http.Request) {
-		info := ListenerInfo{Product: "postroad", Version: a.o.Version}
-		if ip := callerOf(r.Context()).ip; ip.IsLoopback() {
-			info.AdminSocket = a.o.AdminSocket
-		}
-		writeJSON(w, http.StatusOK, info)
-	})
-}
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")

@@ -33,9 +33,6 @@ func (c caller) actor() string {
 	return "credential/" + c.principal.Account.Name + "/" + c.principal.Credential.Name
 }
 
-// open are the paths that tell nothing about anybody.
-var open = map[string]bool{"/healthz": true, "/readyz": true, "/metrics": true, "/openapi.json": true, "/openapi.yaml": true, "/.well-known/postroad": true}
-
 // AccountHeader lets the operator act for an account.
 const AccountHeader = "Postroad-Account"
 
@@ -43,7 +40,7 @@ const AccountHeader = "Postroad-Account"
 func (a *API) authenticate(next http.Handler, local bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := caller{ip: a.clientIP(r), tls: r.TLS != nil, operator: local}
-		if !open[r.URL.Path] {
+		if !a.public[r.URL.Path] {
 			if key := bearer(r); key != "" {
 				p, err := a.o.Submission.Key(key, c.ip)
 				if err != nil {

@@ -151,7 +151,7 @@ func (b *batch) take(n int, line []byte) (*Sent, *Problem) {
 	req.Part = n
 	receipt, err := b.a.o.Submission.Send(b.r.Context(), b.p, req)
 	if err != nil {
-		return nil, b.a.problemOf(err)
+		return nil, b.a.sendProblem(err, &req)
 	}
 	sent := sentOf(receipt)
 	return &sent, nil
@@ -175,7 +175,7 @@ func (a *API) decode(doc []byte) (SendBody, *Problem) {
 	var body SendBody
 	if len(list) == 0 {
 		if err := json.Unmarshal(doc, &body); err != nil {
-			list = append(list, &huma.ErrorDetail{Location: "body", Message: err.Error()})
+			list = append(list, &huma.ErrorDetail{Location: "body", Message: err.Error(), Value: string(doc)})
 		}
 	}
 	if len(list) > 0 {

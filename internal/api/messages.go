@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -44,6 +46,11 @@ func (a *API) registerMessages() {
 	op := a.huma.OpenAPI().Paths["/v1/messages"].Post
 	op.RequestBody.Content["message/rfc822"] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Description: "A message as RFC 5322 writes it."}}
 	op.RequestBody.Content[ndjson] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Description: "One JSON message per line."}}
+	delete(op.RequestBody.Content, "application/octet-stream")
+	op.Responses["200"] = &huma.Response{
+		Description: "To a batch: a line for each line, as soon as it is taken; each has a status of its own.",
+		Content:     map[string]*huma.MediaType{ndjson: {Schema: a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[BatchLine](), true, "BatchLine")}},
+	}
 }
 
 func (a *API) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
@@ -60,13 +67,26 @@ func (a *API) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
 	a.fill(ctx, &r, in.Key, in.RawBody)
 	receipt, err := a.o.Submission.Send(ctx, p, r)
 	if err != nil {
-		return nil, a.problemOf(err)
+		return nil, a.sendProblem(err, &r)
 	}
 	out := &sendOutput{Location: "/v1/messages/" + receipt.Message.String(), Body: sentOf(receipt)}
 	if receipt.Replayed {
 		out.Replayed = "true"
 	}
 	return out, nil
+}
+
+// sendProblem is problemOf for a request made of JSON, where header fields have names and no order.
+func (a *API) sendProblem(err error, r *submission.Request) *Problem {
+	p := a.problemOf(err)
+	for i := range p.Errors {
+		f := &p.Errors[i]
+		var n int
+		if _, err := fmt.Sscanf(f.Field, "headers[%d]", &n); err == nil && n < len(r.Headers) {
+			f.Field = fieldName("headers." + r.Headers[n].Name)
+		}
+	}
+	return p
 }
 
 // fill adds to a request what does not stand in its body.

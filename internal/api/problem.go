@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -183,12 +185,44 @@ func fieldProblems(list []*huma.ErrorDetail) []FieldProblem {
 		for _, in := range []string{"body.", "query.", "path.", "header."} {
 			field = strings.TrimPrefix(field, in)
 		}
-		if len(field) > maxFieldName {
-			field = field[:maxFieldName] + "…"
+		if doc, ok := d.Value.(string); ok && field == "body" {
+			if in := badBase64(doc); in != "" {
+				out = append(out, FieldProblem{Field: in, Detail: "it is not base64"})
+				continue
+			}
 		}
-		out = append(out, FieldProblem{Field: strings.ToValidUTF8(field, "?"), Detail: finding(d.Message)})
+		out = append(out, FieldProblem{Field: fieldName(field), Detail: finding(d.Message)})
 	}
 	return out
+}
+
+// fieldName makes a name the client may have made up fit to be told back.
+func fieldName(name string) string {
+	if len(name) > maxFieldName {
+		name = name[:maxFieldName] + "…"
+	}
+	return strings.ToValidUTF8(name, "?")
+}
+
+// badBase64 finds the field of a message in JSON whose content cannot be decoded: encoding/json does not say.
+func badBase64(doc string) string {
+	var m struct {
+		Raw         string
+		Attachments []struct{ Content string }
+	}
+	if json.Unmarshal([]byte(doc), &m) != nil {
+		return ""
+	}
+	bad := func(s string) bool { _, err := base64.StdEncoding.DecodeString(s); return err != nil }
+	if bad(m.Raw) {
+		return "raw"
+	}
+	for i := range m.Attachments {
+		if bad(m.Attachments[i].Content) {
+			return fmt.Sprintf("attachments[%d].content", i)
+		}
+	}
+	return ""
 }
 
 // finding lets the framework's own words pass, and no others: what encoding/json, strconv and time say quotes the

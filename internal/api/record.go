@@ -28,7 +28,7 @@ type DeliveryStatus struct {
 // MessageStatus is a message and where its deliveries stand.
 type MessageStatus struct {
 	mail.Message
-	Content    none             `json:"content,omitzero" hidden:"true"` // in place of the message's own: how it is kept is nobody's business
+	Content    none             `json:"content,omitzero"` // in place of the message's own: how it is kept is nobody's business
 	Deliveries []DeliveryStatus `json:"deliveries"`
 	Next       string           `json:"next,omitempty" doc:"Cursor of the next page of deliveries."`
 	AsOf       time.Time        `json:"as_of" doc:"The moment this tells of."`
@@ -100,7 +100,7 @@ type searchOutput struct {
 
 type statsInput struct {
 	Of      string    `query:"of" enum:"account,site,route" default:"account"`
-	By      []string  `query:"by" doc:"Dimensions kept apart: account, stream, type, class, receiver, site, route, source."`
+	By      []string  `query:"by" enum:"account,stream,type,class,receiver,site,route,source" doc:"Dimensions kept apart."`
 	Step    string    `query:"step" enum:"hour,day"`
 	From    time.Time `query:"from"`
 	To      time.Time `query:"to"`

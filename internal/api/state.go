@@ -137,7 +137,13 @@ type OwnedCredential struct {
 
 type holdInput struct {
 	Name string `path:"name"`
-	Body platform.Hold
+	Body holdBody
+}
+
+// holdBody is a hold that has its name from the path.
+type holdBody struct {
+	platform.Hold
+	Name string `json:"name,omitempty" doc:"May be left out: the path has it."`
 }
 
 type holdName struct {
@@ -190,7 +196,7 @@ func (a *API) registerPlatform() {
 
 func (a *API) putHold(ctx context.Context, in *holdInput) (*reportOutput, error) {
 	return a.edit(ctx, in.Body.Reason, func(s *platform.State) error {
-		h := in.Body
+		h := in.Body.Hold
 		h.Name = in.Name
 		i := slices.IndexFunc(s.Holds, func(old platform.Hold) bool { return old.Name == h.Name })
 		if i < 0 {

@@ -1,0 +1,314 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/store"
+)
+
+// What belongs to another account is not there; what it asks for by name is refused.
+func TestOthersMailIsNotThere(t *testing.T) {
+	g := newRig(t, nil)
+	s := g.send(shopKey, goodBody)
+	id, dlv := s.ID.String(), s.Recipients[0].Delivery.String()
+	own := []string{"/v1/messages/" + id, "/v1/messages/" + id + "/events", "/v1/deliveries/" + dlv, "/v1/deliveries/" + dlv + "/events"}
+	for _, path := range own {
+		if a := g.do(rivalKey, http.MethodGet, path, ""); a.status != 404 || strings.Contains(string(a.body), "shop") || strings.Contains(string(a.body), "example.com") {
+			t.Errorf("%s for another account: %d %s", path, a.status, a.body)
+		}
+		missing := strings.NewReplacer(id, mail.NewMessageID(time.Now()).String(), dlv, mail.NewDeliveryID(time.Now()).String()).Replace(path)
+		if a, b := g.do(rivalKey, http.MethodGet, path, ""), g.do(rivalKey, http.MethodGet, missing, ""); string(a.body) != string(b.body) {
+			t.Errorf("%s: %s can be told from what is not there: %s", path, a.body, b.body)
+		}
+		for _, key := range []string{shopKey, readKey, adminKey} {
+			if a := g.do(key, http.MethodGet, path, ""); a.status != 200 {
+				t.Errorf("%s with key %.8s: %d %s", path, key, a.status, a.body)
+			}
+		}
+		if a := g.do(sendKey, http.MethodGet, path, ""); a.status != 403 {
+			t.Errorf("%s without the scope to read: %d", path, a.status)
+		}
+	}
+	for _, path := range []string{"/v1/messages", "/v1/events", "/v1/stats?by=account", "/v1/queues", "/v1/queues/deliveries"} {
+		if a := g.do(rivalKey, http.MethodGet, path, ""); a.status != 200 || strings.Contains(string(a.body), "shop") {
+			t.Errorf("%s shows another account's: %d %s", path, a.status, a.body)
+		}
+	}
+	for _, path := range []string{"/v1/messages?account=shop", "/v1/events?account=shop", "/v1/stats?account=shop", "/v1/queues/deliveries?account=shop"} {
+		if a := g.do(rivalKey, http.MethodGet, path, ""); a.status != 403 {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
+	}
+	for _, of := range []string{"site", "route"} {
+		if a := g.do(rivalKey, http.MethodGet, "/v1/stats?of="+of, ""); a.status != 400 {
+			t.Errorf("figures of every account's %s: %d %s", of, a.status, a.body)
+		}
+	}
+	for _, act := range []string{"retry", "cancel"} {
+		for _, filter := range []string{`{"message":"` + id + `"}`, `{"delivery":"` + dlv + `"}`, `{"everything":true}`, `{"recipient":"you@example.com"}`} {
+			a := g.do(rivalKey, http.MethodPost, "/v1/queues/"+act, `{"filter":`+filter+`}`)
+			if a.status != 200 || !strings.Contains(string(a.body), `"count":0`) {
+				t.Errorf("%s of another's mail by %s: %d %s", act, filter, a.status, a.body)
+			}
+		}
+		if a := g.do(rivalKey, http.MethodPost, "/v1/queues/"+act, `{"filter":{"account":"shop"}}`); a.status != 403 {
+			t.Errorf("%s: %d %s", act, a.status, a.body)
+		}
+		if a := g.do(readKey, http.MethodPost, "/v1/queues/"+act, `{"filter":{"message":"`+id+`"}}`); a.status != 403 {
+			t.Errorf("%s with a credential that may only read: %d %s", act, a.status, a.body)
+		}
+	}
+	if g.spool.Counts().Deliveries != 1 {
+		t.Error("another account took the mail out of the queue")
+	}
+}
+
+func TestOperatorsOnly(t *testing.T) {
+	g := newRig(t, nil)
+	for _, op := range []struct{ method, path string }{
+		{"GET", "/v1/state"}, {"PUT", "/v1/state"}, {"GET", "/v1/accounts"}, {"GET", "/v1/senders"}, {"GET", "/v1/credentials"}, {"GET", "/v1/pools"},
+		{"GET", "/v1/sources"}, {"GET", "/v1/routes"}, {"GET", "/v1/policies"}, {"GET", "/v1/holds"}, {"PUT", "/v1/holds/x"}, {"DELETE", "/v1/holds/x"},
+		{"GET", "/v1/alerts"}, {"GET", "/v1/audit"},
+	} {
+		if a := g.do(shopKey, op.method, op.path, `{"reason":"x"}`); a.status != 403 {
+			t.Errorf("%s %s by an account: %d %s", op.method, op.path, a.status, a.body)
+		}
+	}
+	a := g.do(adminKey, http.MethodGet, "/v1/credentials", "")
+	for _, secret := range []string{"sha256", "argon2", shopKey} {
+		if strings.Contains(string(a.body), secret) {
+			t.Errorf("the list of credentials has %s: %s", secret, a.body)
+		}
+	}
+}
+
+// Whoever can open the admin socket is the operator, with no key; and one who shows a key is who the key says.
+func TestAdminSocket(t *testing.T) {
+	g := newRig(t, nil)
+	g.server.Config.Handler = g.api.LocalHandler()
+	if a := g.do("", http.MethodGet, "/v1/accounts", ""); a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := g.do("", http.MethodPost, "/v1/messages", goodBody); a.status != 400 || !strings.Contains(string(a.body), AccountHeader) {
+		t.Errorf("sending for nobody: %d %s", a.status, a.body)
+	}
+	if s := g.send("", goodBody, AccountHeader, "shop"); s.Count != 1 {
+		t.Errorf("%+v", s)
+	}
+	if a := g.do(shopKey, http.MethodGet, "/v1/accounts", ""); a.status != 403 {
+		t.Errorf("with an account's key: %d %s", a.status, a.body)
+	}
+	if a := g.do("pr_wrong", http.MethodGet, "/v1/accounts", ""); a.status != 401 {
+		t.Errorf("with a wrong key: %d %s", a.status, a.body)
+	}
+}
+
+type eventPage struct {
+	Events []mail.Event
+	Next   string
+}
+
+func TestEvents(t *testing.T) {
+	g := newRig(t, nil)
+	var want []string
+	for range 25 {
+		want = append(want, g.send(shopKey, goodBody).ID.String())
+		g.send(rivalKey, strings.ReplaceAll(goodBody, "shop", "rival"))
+	}
+	var got []string
+	next := ""
+	for page := range 10 {
+		var p eventPage
+		g.get(shopKey, "/v1/events?max=10&type=accepted&cursor="+next, &p)
+		for _, e := range p.Events {
+			if e.Account != "shop" || e.Type != mail.EventAccepted || e.Envelope == nil || e.Envelope.Content != (mail.Content{}) {
+				t.Errorf("event %+v", e)
+			}
+			got = append(got, e.Message.String())
+		}
+		next = p.Next
+		if len(got) >= len(want) || page == 9 {
+			break
+		}
+		if len(p.Events) == 0 { // the record is a moment behind
+			g.get(shopKey, "/v1/events?wait=5&max=1&cursor="+next, &eventPage{})
+		}
+	}
+	if strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("%d events, want %d in order of acceptance", len(got), len(want))
+	}
+	var p eventPage
+	if g.get(shopKey, "/v1/events?cursor="+next, &p); len(p.Events) != 0 {
+		t.Errorf("the cursor does not go on: %+v", p.Events)
+	}
+}
+
+// A client that waits is answered by the event it waits for, not by the clock.
+func TestEventsLongPoll(t *testing.T) {
+	g := newRig(t, nil)
+	g.send(shopKey, goodBody)
+	g.get(shopKey, "/v1/messages", &struct{}{}) // waits for the record
+	var tail eventPage
+	g.get(shopKey, "/v1/events?tail=true", &tail)
+	if len(tail.Events) != 0 || tail.Next == "" {
+		t.Fatalf("%+v", tail)
+	}
+	got := make(chan eventPage)
+	go func() {
+		defer close(got)
+		r, _ := http.NewRequest(http.MethodGet, g.server.URL+"/v1/events?wait=30&cursor="+tail.Next, nil)
+		r.Header.Set("Authorization", "Bearer "+shopKey)
+		resp, err := g.client.Do(r)
+		if err != nil {
+			return
+		}
+		defer resp.Body.Close()
+		var p eventPage
+		if json.NewDecoder(resp.Body).Decode(&p) == nil {
+			got <- p
+		}
+	}()
+	begin := time.Now()
+	s := g.send(shopKey, goodBody)
+	if p := <-got; len(p.Events) != 1 || p.Events[0].Message != s.ID || time.Since(begin) > 10*time.Second {
+		t.Errorf("%+v after %s", p, time.Since(begin))
+	}
+}
+
+// A stop ends those that wait, with what there is.
+func TestEventsEndWithAStop(t *testing.T) {
+	g := newRig(t, nil)
+	close(g.stop)
+	begin := time.Now()
+	var p eventPage
+	if g.get(shopKey, "/v1/events?wait=30", &p); len(p.Events) != 0 || time.Since(begin) > 10*time.Second {
+		t.Errorf("%+v after %s", p, time.Since(begin))
+	}
+}
+
+// behind is a record that got stuck: nothing new comes into it.
+type behind struct {
+	store.Store
+	mark uint64
+}
+
+func (b behind) WaitFor(context.Context, mail.SpoolID, uint64) (uint64, error) { return b.mark, nil }
+func (b behind) Message(context.Context, mail.MessageID) (*mail.Message, error) {
+	return nil, store.ErrNotFound
+}
+
+func (b behind) Delivery(context.Context, mail.DeliveryID) (*store.Delivery, error) {
+	return nil, store.ErrNotFound
+}
+
+func (b behind) Deliveries(context.Context, mail.MessageID, mail.DeliveryID, int) ([]*store.Delivery, error) {
+	return nil, nil
+}
+
+// While the record is behind, live mail is told of from the spool, and of what neither knows nobody says that it does
+// not exist.
+func TestRecordBehind(t *testing.T) {
+	g := newRig(t, func(o *Options) { o.Store = behind{o.Store, 0} })
+	s := g.send(shopKey, `{"from":"info@shop.example","recipients":["a@example.com","b@example.com","c@example.com"],"text":"x"}`)
+	var m struct {
+		Deliveries []struct{ ID, State string }
+		Next       string
+	}
+	g.get(shopKey, "/v1/messages/"+s.ID.String()+"?max=2", &m)
+	if len(m.Deliveries) != 2 || m.Deliveries[0].State != "queued" || m.Next == "" {
+		t.Fatalf("%+v", m)
+	}
+	seen := map[string]bool{m.Deliveries[0].ID: true, m.Deliveries[1].ID: true}
+	g.get(shopKey, "/v1/messages/"+s.ID.String()+"?max=2&cursor="+m.Next, &m)
+	if len(m.Deliveries) != 1 || seen[m.Deliveries[0].ID] {
+		t.Errorf("second page %+v", m)
+	}
+	if a := g.do(rivalKey, http.MethodGet, "/v1/messages/"+s.ID.String(), ""); a.status != 404 {
+		t.Errorf("for another account: %d %s", a.status, a.body)
+	}
+	for _, path := range []string{"/v1/messages/" + mail.NewMessageID(time.Now()).String(), "/v1/deliveries/" + mail.NewDeliveryID(time.Now()).String()} {
+		a := g.do(shopKey, http.MethodGet, path, "")
+		if p := a.problem(t); p.kind() != "not-recorded-yet" || a.header.Get("Retry-After") == "" {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+}
+
+func TestSearchAndStats(t *testing.T) {
+	g := newRig(t, nil)
+	for i := range 5 {
+		g.send(shopKey, strings.Replace(goodBody, "you@", fmt.Sprintf("you%d@", i), 1))
+	}
+	var found struct {
+		Deliveries []struct{ Recipient, Account string }
+		Next       string
+	}
+	g.get(shopKey, "/v1/messages?max=3", &found)
+	if len(found.Deliveries) != 3 || found.Next == "" || found.Deliveries[0].Recipient != "you4@example.com" {
+		t.Errorf("%+v", found)
+	}
+	g.get(adminKey, "/v1/messages?recipient=you2@example.com&account=shop", &found)
+	if len(found.Deliveries) != 1 || found.Deliveries[0].Recipient != "you2@example.com" {
+		t.Errorf("%+v", found)
+	}
+	var stats struct{ Rows []store.StatsRow }
+	g.get(shopKey, "/v1/stats?by=type,stream", &stats)
+	if len(stats.Rows) != 1 || stats.Rows[0].Count != 5 || stats.Rows[0].Type != mail.EventAccepted || stats.Rows[0].Stream != mail.Transactional {
+		t.Errorf("%+v", stats)
+	}
+}
+
+// Who the client is, is said by the nearest proxy that is trusted; everything before that the client may have made up.
+func TestClientAddress(t *testing.T) {
+	a := &API{o: Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}}}
+	for _, tt := range []struct {
+		peer      string
+		forwarded []string
+		want      string
+	}{
+		{"192.0.2.1:5", nil, "192.0.2.1"},
+		{"[::ffff:192.0.2.1]:5", nil, "192.0.2.1"},
+		{"192.0.2.1:5", []string{"203.0.113.1"}, "192.0.2.1"}, // no proxy of ours
+		{"10.0.0.1:5", []string{"203.0.113.1"}, "203.0.113.1"},
+		{"10.0.0.1:5", []string{"198.51.100.66, 203.0.113.1"}, "203.0.113.1"},
+		{"10.0.0.1:5", []string{"198.51.100.66", "203.0.113.1"}, "203.0.113.1"}, // a line of the client's own before the proxy's
+		{"10.0.0.1:5", []string{"198.51.100.66, 203.0.113.1, 10.0.0.2"}, "203.0.113.1"},
+		{"10.0.0.1:5", []string{"nonsense"}, "10.0.0.1"},
+		{"10.0.0.1:5", []string{""}, "10.0.0.1"},
+		{"[fd00::1]:5", []string{"2001:db8::1"}, "2001:db8::1"},
+		{"@", nil, "invalid IP"},
+	} {
+		r := &http.Request{RemoteAddr: tt.peer, Header: http.Header{"X-Forwarded-For": tt.forwarded}}
+		if got := a.clientIP(r).String(); got != tt.want {
+			t.Errorf("peer %s, forwarded %q: %s, want %s", tt.peer, tt.forwarded, got, tt.want)
+		}
+	}
+}
+
+func TestHealth(t *testing.T) {
+	var why []string
+	g := newRig(t, func(o *Options) { o.NotReady = func() []string { return why } })
+	if a := g.do("", http.MethodGet, "/healthz", ""); a.status != 200 {
+		t.Errorf("%d", a.status)
+	}
+	if a := g.do("", http.MethodGet, "/readyz", ""); a.status != 200 {
+		t.Errorf("%d", a.status)
+	}
+	why = []string{"disk: full"}
+	if a := g.do("", http.MethodGet, "/readyz", ""); a.status != 503 || !strings.Contains(string(a.body), "disk: full") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	var info ListenerInfo
+	g.get("", "/.well-known/postroad", &info)
+	if info.Product != "postroad" || info.AdminSocket != "/run/admin.sock" {
+		t.Errorf("%+v", info)
+	}
+}

@@ -202,3 +202,30 @@ func TestNothingThere(t *testing.T) {
 		}
 	}
 }
+
+// docs/api.md has every problem with its status, and no others.
+func TestDocumentedProblems(t *testing.T) {
+	page, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| ([0-9, ]+) \\| `([a-z-]+)` \\|").FindAllStringSubmatch(string(page), -1) {
+		documented[row[2]] = row[1]
+	}
+	for kind, k := range kinds {
+		if !strings.Contains(documented[string(kind)], fmt.Sprint(k.status)) {
+			t.Errorf("%s is answered with %d, documented: %q", kind, k.status, documented[string(kind)])
+		}
+		delete(documented, string(kind))
+	}
+	for _, other := range []string{"invalid-state", "not-found", "method", "conflict", "media-type", "not-recorded-yet"} {
+		if documented[other] == "" {
+			t.Errorf("%s is not documented", other)
+		}
+		delete(documented, other)
+	}
+	if len(documented) > 0 {
+		t.Errorf("documented, but not there: %v", documented)
+	}
+}

@@ -64,7 +64,7 @@ func (w *world) swaks(t *testing.T) {
 		"starttls-pipelined": append(auth("PLAIN", "--port", plainPort, "--tls", "--pipeline"), verify...),
 		"implicit-plain":     append(auth("PLAIN", "--port", tlsPort, "--tls-on-connect"), verify...),
 		"implicit-login":     append(auth("LOGIN", "--port", tlsPort, "--tls-on-connect"), verify...),
-		"clear-network":      {"--port", plainPort},
+		"clear-network":      {"--port", plainPort, "--from", stranger},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -155,7 +155,7 @@ func (w *world) smtpSource(t *testing.T) {
 	const n = 100
 	total := 0
 	for _, kept := range []bool{false, true} {
-		args := []string{"-s", "10", "-m", strconv.Itoa(n), "-l", "4096", "-N", "-f", "load@source.test", "-t", fmt.Sprintf("rcpt%v@smtpsource.test", kept), w.SMTP}
+		args := []string{"-s", "10", "-m", strconv.Itoa(n), "-l", "4096", "-N", "-f", stranger, "-t", fmt.Sprintf("rcpt%v@smtpsource.test", kept), w.SMTP}
 		if kept {
 			args = append([]string{"-d"}, args...)
 		}
@@ -321,7 +321,7 @@ func (w *world) raw(t *testing.T) (net.Conn, *textproto.Reader) {
 func (w *world) pipelining(t *testing.T) {
 	c, r := w.raw(t)
 	rcpts := []string{"pipe1@gosmtp.test", "pipe2@gosmtp.test"}
-	first, second := message{subject: "pipelined 1"}, message{subject: "pipelined 2"}
+	first, second := message{subject: "pipelined 1", from: stranger}, message{subject: "pipelined 2", from: stranger}
 	read := func(want int) string {
 		t.Helper()
 		_, text, err := r.ReadResponse(want)
@@ -333,12 +333,12 @@ func (w *world) pipelining(t *testing.T) {
 	read(220)
 	fmt.Fprint(c, "EHLO client.test\r\n")
 	read(250)
-	fmt.Fprintf(c, "MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n", sender, rcpts[0])
+	fmt.Fprintf(c, "MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n", stranger, rcpts[0])
 	read(250)
 	read(250)
 	read(354)
 	// The end of the first message and the beginning of the next go out together.
-	fmt.Fprintf(c, "%s\r\n.\r\nMAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n", stuffed(first.text(rcpts[0])), sender, rcpts[1])
+	fmt.Fprintf(c, "%s\r\n.\r\nMAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n", stuffed(first.text(rcpts[0])), stranger, rcpts[1])
 	id1, ok1 := findID(read(250))
 	read(250)
 	read(250)
@@ -364,7 +364,7 @@ func stuffed(b []byte) []byte {
 func (w *world) chunking(t *testing.T) {
 	c, r := w.raw(t)
 	rcpt := "chunks@gosmtp.test"
-	m := message{subject: "in chunks"}
+	m := message{subject: "in chunks", from: stranger}
 	content := m.text(rcpt)
 	a, b := len(content)/3, len(content)/2
 	if _, _, err := r.ReadResponse(220); err != nil {
@@ -375,7 +375,7 @@ func (w *world) chunking(t *testing.T) {
 		t.Fatalf("CHUNKING is not offered: %v %s", err, text)
 	}
 	fmt.Fprintf(c, "MAIL FROM:<%s> BODY=8BITMIME\r\nRCPT TO:<%s>\r\nBDAT %d\r\n%sBDAT %d\r\n%sBDAT %d LAST\r\n%s",
-		sender, rcpt, a, content[:a], b-a, content[a:b], len(content)-b, content[b:])
+		stranger, rcpt, a, content[:a], b-a, content[a:b], len(content)-b, content[b:])
 	var last string
 	for range 5 {
 		_, text, err := r.ReadResponse(250)

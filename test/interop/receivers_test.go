@@ -16,16 +16,20 @@ type receiver struct {
 	name, domain string
 	at           *peer.Sink
 	utf8, grey   bool
-	limit        int    // 0: larger than what is tried
-	keywords     string // extensions it must have been seen to offer, in the transcript
+	// brokenTLS: its handshakes may fail; then the same attempt must go on in clear (RFC 7435), and say why.
+	brokenTLS bool
+	limit     int    // 0: larger than what is tried
+	keywords  string // extensions it must have been seen to offer, in the transcript
 }
 
 func (w *world) receivers(t *testing.T) {
 	for _, r := range []receiver{
-		{"postfix", "postfix.test", w.sink, true, true, 0, "PIPELINING CHUNKING 8BITMIME SMTPUTF8 DSN STARTTLS"},
-		{"exim", "exim.test", w.sink, true, true, largeLimit, "PIPELINING CHUNKING 8BITMIME STARTTLS"},
-		{"opensmtpd", "opensmtpd.test", w.sink, false, false, largeLimit, "8BITMIME STARTTLS"},
-		{"gosmtp", "gosmtp.test", w.gosmtp, true, false, 0, "PIPELINING CHUNKING 8BITMIME SMTPUTF8 DSN STARTTLS"},
+		{"postfix", "postfix.test", w.sink, true, true, false, 0, "PIPELINING CHUNKING 8BITMIME SMTPUTF8 DSN STARTTLS"},
+		{"exim", "exim.test", w.sink, true, true, false, largeLimit, "PIPELINING CHUNKING 8BITMIME STARTTLS"},
+		// OpenSMTPD 6.8 of Debian 12 is older than the OpenSSL 3 it is built with: its handshakes end with an internal
+		// error, whoever calls (openssl s_client, too).
+		{"opensmtpd", "opensmtpd.test", w.sink, false, false, true, largeLimit, "8BITMIME STARTTLS"},
+		{"gosmtp", "gosmtp.test", w.gosmtp, true, false, false, 0, "PIPELINING CHUNKING 8BITMIME SMTPUTF8 DSN STARTTLS"},
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
@@ -59,9 +63,15 @@ func (w *world) receiver(t *testing.T, r receiver) {
 			t.Fatal(err)
 		}
 		last := events[len(events)-1]
-		if last.Attempt == nil || last.Attempt.TLS != "TLS1.3" {
+		switch {
+		case last.Attempt == nil:
+			t.Fatalf("the last event is of no attempt:\n%s", w.story(t, d.ID))
+		case last.Attempt.TLS == "TLS1.3":
+		case r.brokenTLS && last.Attempt.TLS == "" && strings.Contains(last.Attempt.TLSNote, "handshake") && last.Attempt.N == 1:
+		default:
 			t.Errorf("not over TLS 1.3:\n%s", w.story(t, d.ID))
-		} else {
+		}
+		if !r.brokenTLS {
 			for _, k := range strings.Fields(r.keywords) {
 				if !strings.Contains(last.Attempt.Transcript, k) {
 					t.Errorf("the peer was expected to offer %s:\n%s", k, last.Attempt.Transcript)
@@ -133,7 +143,8 @@ func (w *world) receiver(t *testing.T, r receiver) {
 			return
 		}
 		d := w.fate(t, id)[rcpt]
-		if d.State != "bounced" || d.Enhanced != "5.6.7" {
+		// The words are ours: the peer was not asked.
+		if d.State != "bounced" || !strings.HasPrefix(d.Reply, "5.6.7 ") {
 			t.Errorf("%s %s %q, want bounced 5.6.7: the peer does not offer SMTPUTF8\n%s", d.State, d.Enhanced, d.Reply, w.story(t, d.ID))
 		}
 	})

@@ -42,7 +42,7 @@ func (w *world) relaying(t *testing.T) {
 			if d.State.Final() {
 				t.Errorf("%s: it ended as %s (%s)", why, d.State, d.Reply)
 			}
-			if strings.Contains(w.story(t, d.ID), "AUTH PLAIN") && route == "notls" {
+			if strings.Contains(w.story(t, d.ID), "C: AUTH") && route == "notls" {
 				t.Errorf("a password was sent in clear:\n%s", w.story(t, d.ID))
 			}
 			if n := len(w.sink.Of(rcpt)); n != 0 {

@@ -34,7 +34,9 @@ const (
 )
 
 const (
-	sender     = "orders@shop.test"
+	sender = "orders@shop.test"
+	// stranger is a sender of the account that is known by its address alone.
+	stranger   = "load@source.test"
 	login      = "shop/smtp"
 	password   = "interop-password-of-the-shop"
 	apiKey     = "pr_interop-test-key-that-is-long-enough-0000"
@@ -108,7 +110,11 @@ func newWorld(t *testing.T) *world {
 	})
 	peer.StartOpenSMTPD(t, dir, peer.OpenSMTPDOptions{
 		Hostname: "mx.opensmtpd.test", Addr: at(opensmtpdIP), Domain: "opensmtpd.test", Sink: w.sink.Addr, MaxSize: largeLimit,
-		Mailboxes: []string{"@opensmtpd.test", "!unknown@opensmtpd.test"}, Cert: w.ca.Issue(t, "mx.opensmtpd.test"),
+		Mailboxes: []string{
+			"user@opensmtpd.test", "eightbit@opensmtpd.test", "large@opensmtpd.test", "toolarge@opensmtpd.test",
+			"m1@opensmtpd.test", "m2@opensmtpd.test", "m3@opensmtpd.test",
+		},
+		Cert: w.ca.Issue(t, "mx.opensmtpd.test"),
 	})
 	w.startPostfix(t, dir, at, grey.Addr)
 
@@ -337,6 +343,7 @@ allow_private = true
 // message is a message to submit.
 type message struct {
 	subject string
+	from    string // "": sender
 	body    string // its lines end in LF
 	headers string // further header lines, ending in LF
 }
@@ -349,8 +356,12 @@ func (m message) text(to string) []byte {
 	if body == "" {
 		body = "Hello.\n.one line begins with a dot\n..another with two\n.\nThe end.\n"
 	}
+	from := m.from
+	if from == "" {
+		from = sender
+	}
 	s := fmt.Sprintf("From: Shop <%s>\nTo: <%s>\nSubject: %s\nDate: %s\nMessage-ID: <%s>\nMIME-Version: 1.0\n%s\n%s",
-		sender, to, m.subject, time.Now().Format(time.RFC1123Z), m.id(), m.headers, body)
+		from, to, m.subject, time.Now().Format(time.RFC1123Z), m.id(), m.headers, body)
 	return bytes.ReplaceAll([]byte(s), []byte("\n"), []byte("\r\n"))
 }
 

@@ -115,20 +115,21 @@ func (p *Platform) Metrics(ctx context.Context) (map[string]float64, error) {
 
 // Settled waits until no delivery is live and the record holds everything.
 func (p *Platform) Settled(ctx context.Context) error {
-	var last map[string]float64
-	var lastErr error
+	last := "it did not tell"
 	err := Poll(ctx, 50*time.Millisecond, func() bool {
-		if last, lastErr = p.Metrics(ctx); lastErr != nil {
+		m, err := p.Metrics(ctx)
+		if err != nil {
 			return !p.Running()
 		}
-		return last[`postroad_spool_entries{kind="deliveries"}`] == 0 && last["postroad_record_lag_events"] == 0
+		live, lag := m[`postroad_spool_entries{kind="deliveries"}`], m["postroad_record_lag_events"]
+		last = fmt.Sprintf("%.0f deliveries are live, %.0f events are not in the record", live, lag)
+		return live == 0 && lag == 0
 	})
 	switch {
 	case err != nil:
-		return fmt.Errorf("rig: the platform does not come to rest: %.0f deliveries are live, %.0f events not in the record: %w",
-			last[`postroad_spool_entries{kind="deliveries"}`], last["postroad_record_lag_events"], err)
-	case lastErr != nil:
-		return fmt.Errorf("rig: the platform ended: %w\n%s", lastErr, p.LogTail())
+		return fmt.Errorf("rig: the platform does not come to rest: %s: %w", last, err)
+	case !p.Running():
+		return fmt.Errorf("rig: the platform ended\n%s", p.LogTail())
 	}
 	return nil
 }

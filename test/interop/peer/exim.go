@@ -1,6 +1,8 @@
 package peer
 
 import (
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,15 +25,23 @@ func StartExim(t testing.TB, dir string, o EximOptions) {
 	t.Helper()
 	dir = folder(t, dir, "exim")
 	spool := folder(t, dir, "spool")
+	// Exim delivers as the user of its package, never as root, and reads its key as that user.
+	key, err := os.ReadFile(o.Cert.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyFile := write(t, filepath.Join(dir, "key.pem"), 0o600, "%s", key)
+	if out, err := exec.Command("chown", "-R", "Debian-exim:Debian-exim", dir).CombinedOutput(); err != nil {
+		t.Fatalf("chown: %v: %s", err, out)
+	}
 	host, listen, _ := strings.Cut(o.Addr, ":")
 	greyHost, greyPort, _ := strings.Cut(o.Greylist, ":")
+	program, env := cached(t, "usr/sbin/exim4")
 	conf := write(t, filepath.Join(dir, "exim.conf"), 0o644, `primary_hostname = %s
+exim_path = %s
 spool_directory = %s
 log_file_path = %s/%%slog
 pid_file_path = %s/exim.pid
-exim_user = root
-exim_group = root
-never_users =
 keep_environment =
 local_interfaces = %s
 daemon_smtp_ports = %s
@@ -74,8 +84,7 @@ sink:
 
 begin retry
 * * F,1h,1s
-`, o.Hostname, spool, dir, dir, host, listen, o.Domain, o.MaxSize, o.Cert.CertFile, o.Cert.KeyFile, greyHost, greyPort, port(o.Sink))
-	program, env := cached(t, "usr/sbin/exim4")
+`, o.Hostname, program, spool, dir, dir, host, listen, o.Domain, o.MaxSize, o.Cert.CertFile, keyFile, greyHost, greyPort, port(o.Sink))
 	start(t, dir, "exim", []string{o.Addr}, env, program, "-bdf", "-q5s", "-C", conf, "-oX", listen)
 	t.Cleanup(func() { showLog(t, "exim's main log", filepath.Join(dir, "mainlog")) })
 }

@@ -52,6 +52,7 @@ virtual_mailbox_maps = regexp:%s
 virtual_transport = smtp:[127.0.0.1]:%s
 default_transport = smtp:[127.0.0.1]:%s
 smtp_tls_security_level = none
+smtp_discard_ehlo_keywords = dsn
 smtp_host_lookup = native
 smtpd_peername_lookup = no
 smtpd_client_connection_count_limit = 0

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postroad/postroad/internal/client"
 	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/store"
 )
@@ -147,4 +148,9 @@ func unmarshal(b []byte, v any) error {
 		return fmt.Errorf("read the answer %.200q: %w", b, err)
 	}
 	return nil
+}
+
+// For returns a client that acts for an account, as the operator may.
+func (p *Platform) For(account string) (*client.Client, error) {
+	return client.New(client.Options{Socket: p.socket(), Account: account})
 }

@@ -63,7 +63,7 @@ func New(o Options) (*Platform, error) {
 	if err := os.WriteFile(p.configFile(), b, 0o600); err != nil {
 		return nil, fmt.Errorf("rig: write configuration: %w", err)
 	}
-	p.client, err = client.New(client.Options{Socket: filepath.Join(p.Data(), "admin.sock")})
+	p.client, err = client.New(client.Options{Socket: p.socket()})
 	return p, err
 }
 
@@ -81,6 +81,8 @@ func FreeAddr() (string, error) {
 func (p *Platform) Data() string { return filepath.Join(p.dir, "data") }
 
 func (p *Platform) configFile() string { return filepath.Join(p.dir, "postroad.toml") }
+
+func (p *Platform) socket() string { return filepath.Join(p.Data(), "admin.sock") }
 
 // LogFile is where the platform's log goes, of all its runs.
 func (p *Platform) LogFile() string { return filepath.Join(p.dir, "postroad.log") }

@@ -30,13 +30,19 @@ func StartExim(t testing.TB, dir string, o EximOptions) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	program, env := cached(t, "usr/sbin/exim4")
+	binary, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It runs itself again as that user, who cannot enter root's cache.
+	program = write(t, filepath.Join(dir, "exim4"), 0o755, "%s", binary)
 	keyFile := write(t, filepath.Join(dir, "key.pem"), 0o600, "%s", key)
 	if out, err := exec.Command("chown", "-R", "Debian-exim:Debian-exim", dir).CombinedOutput(); err != nil {
 		t.Fatalf("chown: %v: %s", err, out)
 	}
 	host, listen, _ := strings.Cut(o.Addr, ":")
 	greyHost, greyPort, _ := strings.Cut(o.Greylist, ":")
-	program, env := cached(t, "usr/sbin/exim4")
 	conf := write(t, filepath.Join(dir, "exim.conf"), 0o644, `primary_hostname = %s
 exim_path = %s
 spool_directory = %s

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -38,9 +39,12 @@ func newApplyCmd() *cobra.Command {
 changed. A second time nothing changes. Lists that FILE declares are made to match: what is not in them is deleted.
 Lists it does not mention stay as they are. "-" reads standard input.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file == "" {
+				return usageError{errors.New("-f FILE is needed; - reads standard input")}
+			}
 			doc, err := readFile(cmd, file)
 			if err != nil {
-				return err
+				return fmt.Errorf("apply: %w", err)
 			}
 			c, err := conn.open(cmd)
 			if err != nil {
@@ -73,7 +77,6 @@ Lists it does not mention stay as they are. "-" reads standard input.`,
 	cmd.Flags().StringVarP(&file, "file", "f", "", "the state, in TOML")
 	cmd.Flags().StringVar(&note, "note", "", "why; it stands in the audit log")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only tell what would change")
-	_ = cmd.MarkFlagRequired("file") // the flag exists
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -31,14 +32,20 @@ func (c *connection) add(cmd *cobra.Command) {
 
 // open finds the platform: at --url with the key in POSTROAD_API_KEY, else by its admin socket.
 func (c *connection) open(cmd *cobra.Command) (*client.Client, error) {
-	if c.url != "" {
-		return client.New(client.Options{URL: c.url, Key: c.key, Account: c.account})
+	o := client.Options{URL: c.url, Key: c.key, Account: c.account}
+	if c.url == "" {
+		socket, err := client.Discover(cmd.Context(), c.data, defaultURL)
+		if err != nil {
+			return nil, err
+		}
+		o.Socket = socket
 	}
-	socket, err := client.Discover(cmd.Context(), c.data, defaultURL)
+	cl, err := client.New(o)
 	if err != nil {
 		return nil, err
 	}
-	return client.New(client.Options{Socket: socket, Key: c.key, Account: c.account})
+	context.AfterFunc(cmd.Context(), cl.Close) // when the command is over
+	return cl, nil
 }
 
 func envOr(name, fallback string) string {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -34,15 +35,22 @@ func (e exitError) Error() string { return fmt.Sprintf("exit status %d", e.code)
 // usageError is a wrong command line.
 type usageError struct{ error }
 
-func main() { os.Exit(run(os.Args[1:])) }
-
-func run(args []string) int {
+func main() {
 	// The first signal asks for an orderly stop, the second ends the program where it stands.
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
 	context.AfterFunc(ctx, cancel)
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run runs one command line and returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	root := newRoot()
 	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	var code exitError
 	var usage usageError
@@ -54,7 +62,7 @@ func run(args []string) int {
 	case errors.Is(err, context.Canceled):
 		return exitFailure
 	}
-	fmt.Fprintln(os.Stderr, "postroad:", err)
+	fmt.Fprintln(stderr, "postroad:", err)
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
@@ -84,9 +92,7 @@ Start with "postroad demo" (a platform on a practice internet) or "postroad serv
 	root.AddCommand(newServeCmd(), newDemoCmd(), newConfigCmd())
 	root.AddCommand(newSendCmd(), newTraceCmd(), newQueueCmd(), newAlertsCmd(), newApplyCmd(), newExportCmd())
 	root.AddCommand(newClassifyCmd(), newSpoolCmd(), newBackupCmd(), newRestoreCmd(), newVersionCmd())
-	for _, c := range root.Commands() {
-		wrapArgs(c)
-	}
+	wrapArgs(root)
 	return root
 }
 

@@ -49,8 +49,8 @@ type message struct {
 	MessageID  string     `json:"message_id"`
 	Size       int64      `json:"size"`
 	AcceptedAt time.Time  `json:"accepted_at"`
-	Deliveries []delivery `json:"deliveries"`
-	Next       string     `json:"next"`
+	Deliveries []delivery `json:"deliveries,omitempty"`
+	Next       string     `json:"next,omitempty"`
 }
 
 // event is an event as the API tells it.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -158,13 +157,16 @@ func follow(cmd *cobra.Command, c *client.Client, s sent, timeout time.Duration,
 	ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 	defer cancel()
 	shown := map[string]string{}
-	var m message
+	m := &message{ID: s.ID}
 	for {
-		err := c.Do(ctx, http.MethodGet, "/v1/messages/"+s.ID, url.Values{"max": {"1000"}}, nil, &m)
+		now, err := getMessage(ctx, c, s.ID)
 		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("send: ask for the outcome: %w", err)
 		}
 		done := err == nil
+		if done {
+			m = now
+		}
 		for i := range m.Deliveries {
 			d := &m.Deliveries[i]
 			done = done && d.final()
@@ -184,7 +186,7 @@ func follow(cmd *cobra.Command, c *client.Client, s sent, timeout time.Duration,
 	if cmd.Context().Err() != nil {
 		return cmd.Context().Err()
 	}
-	return sentResult(out, &m, asJSON, timeout)
+	return sentResult(out, m, asJSON, timeout)
 }
 
 func sentResult(out io.Writer, m *message, asJSON bool, timeout time.Duration) error {
@@ -193,7 +195,7 @@ func sentResult(out io.Writer, m *message, asJSON bool, timeout time.Duration) e
 			return err
 		}
 	}
-	all, waiting := true, false
+	all, waiting := len(m.Deliveries) > 0, false
 	for i := range m.Deliveries {
 		all = all && m.Deliveries[i].arrived()
 		waiting = waiting || !m.Deliveries[i].final()

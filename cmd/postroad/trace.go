@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -57,23 +58,35 @@ func trace(cmd *cobra.Command, c *client.Client, id string) (*timeline, error) {
 		t.Deliveries = []delivery{d}
 		return t, pages(cmd, c, "/v1/deliveries/"+url.PathEscape(id)+"/events", &t.Events)
 	}
-	path := "/v1/messages/" + url.PathEscape(id)
+	m, err := getMessage(cmd.Context(), c, id)
+	if err != nil {
+		return nil, err
+	}
+	t.Message, t.Deliveries, m.Deliveries = m, m.Deliveries, nil
+	return t, pages(cmd, c, "/v1/messages/"+url.PathEscape(id)+"/events", &t.Events)
+}
+
+// getMessage reads a message with all its deliveries.
+func getMessage(ctx context.Context, c *client.Client, id string) (*message, error) {
+	var whole *message
 	q := url.Values{"max": {"1000"}}
 	for {
-		var m message
-		if err := c.Do(cmd.Context(), http.MethodGet, path, q, nil, &m); err != nil {
+		page := new(message)
+		if err := c.Do(ctx, http.MethodGet, "/v1/messages/"+url.PathEscape(id), q, nil, page); err != nil {
 			return nil, err
 		}
-		t.Deliveries = append(t.Deliveries, m.Deliveries...)
-		next := m.Next
-		m.Deliveries, m.Next = nil, ""
-		t.Message = &m
+		next := page.Next
+		page.Next = ""
+		if whole == nil {
+			whole = page
+		} else {
+			whole.Deliveries = append(whole.Deliveries, page.Deliveries...)
+		}
 		if next == "" {
-			break
+			return whole, nil
 		}
 		q.Set("cursor", next)
 	}
-	return t, pages(cmd, c, path+"/events", &t.Events)
 }
 
 // pages reads all pages of a list of events.

@@ -49,16 +49,18 @@ type FieldProblem struct {
 	Detail string `json:"detail"`
 }
 
-// Error implements error: the title, the detail, and every field on a line of its own.
+// Error implements error: the title, the detail, and every field on a line of its own; one field alone, whose trouble
+// is the detail, stands before it.
 func (p *Problem) Error() string {
+	if len(p.Errors) == 1 && strings.HasSuffix(p.Detail, p.Errors[0].Detail) {
+		return p.Title + ": " + p.Errors[0].Field + ": " + p.Errors[0].Detail
+	}
 	s := p.Title
 	if p.Detail != "" {
 		s += ": " + p.Detail
 	}
 	for _, f := range p.Errors {
-		if f.Detail != p.Detail {
-			s += "\n  " + f.Field + ": " + f.Detail
-		}
+		s += "\n  " + f.Field + ": " + f.Detail
 	}
 	return s
 }
@@ -68,14 +70,17 @@ var ErrUnreachable = errors.New("no platform answers")
 
 // New makes a client; it connects to nothing yet.
 func New(o Options) (*Client, error) {
-	c := &Client{o: o, http: &http.Client{}}
+	// Connections of its own, so that Close closes nobody else's.
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	c := &Client{o: o, http: &http.Client{Transport: transport}}
 	switch {
 	case o.Socket != "":
 		c.base = "http://admin"
 		var d net.Dialer
-		c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		transport.Proxy = nil
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return d.DialContext(ctx, "unix", o.Socket)
-		}}
+		}
 	case o.URL != "":
 		u, err := url.Parse(o.URL)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
@@ -87,6 +92,9 @@ func New(o Options) (*Client, error) {
 	}
 	return c, nil
 }
+
+// Close closes the connections that are not in use.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Discover finds the admin socket of a platform on this machine: in its data folder, or by asking a listener on
 // loopback where it is. The socket's file permissions decide who may use it.
@@ -102,9 +110,10 @@ func Discover(ctx context.Context, data, loopback string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("client: %w", err)
 	}
+	r.Close = true // one question
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return "", fmt.Errorf("client: %w in %s nor at %s", ErrUnreachable, data, loopback)
+		return "", fmt.Errorf("client: %w: there is no admin socket in %s, and nothing listens at %s", ErrUnreachable, data, loopback)
 	}
 	defer resp.Body.Close()
 	var info struct {

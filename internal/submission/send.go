@@ -272,12 +272,16 @@ func headerAddresses(h message.Header, name string) ([]mail.Address, error) {
 		for _, m := range list {
 			a, err := mail.ParseAddress(m.Addr)
 			if err != nil {
-				return nil, &Error{Kind: BadAddress, Field: name, Detail: err.Error(), Err: err}
+				return nil, badAddress(name, err)
 			}
 			out = append(out, a)
 		}
 	}
 	return out, nil
+}
+
+func badAddress(field string, err error) *Error {
+	return refuse(BadAddress, field, "%s", strings.TrimPrefix(err.Error(), mail.ErrBadAddress.Error()+": "))
 }
 
 func person(field string, p Person) (compose.Mailbox, error) {
@@ -286,7 +290,7 @@ func person(field string, p Person) (compose.Mailbox, error) {
 	}
 	a, err := mail.ParseAddress(p.Email)
 	if err != nil {
-		return compose.Mailbox{}, &Error{Kind: BadAddress, Field: field, Detail: err.Error(), Err: err}
+		return compose.Mailbox{}, badAddress(field, err)
 	}
 	return compose.Mailbox{Name: p.Name, Address: a}, nil
 }

@@ -120,6 +120,7 @@ func (a *API) queues(ctx context.Context, _ *queuesInput) (*queuesOutput, error)
 		own := []queue.QueueSummary{}
 		for _, q := range s.Queues {
 			if q.Key.Account == account {
+				q.Why = told(ctx, q.Why)
 				own = append(own, q)
 			}
 		}
@@ -141,7 +142,7 @@ func (a *API) waiting(ctx context.Context, in *listInput) (*listOutput, error) {
 	out := &listOutput{}
 	out.Body.Deliveries, out.Body.Next = []Waiting{}, next
 	for _, x := range list {
-		out.Body.Deliveries = append(out.Body.Deliveries, Waiting{Delivery: x.Delivery, Why: x.Why})
+		out.Body.Deliveries = append(out.Body.Deliveries, Waiting{Delivery: x.Delivery, Why: told(ctx, x.Why)})
 	}
 	return out, nil
 }

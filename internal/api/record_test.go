@@ -74,9 +74,20 @@ func TestOthersMailIsNotThere(t *testing.T) {
 func TestOperatorsOnly(t *testing.T) {
 	g := newRig(t, nil)
 	for _, op := range []struct{ method, path string }{
-		{"GET", "/v1/state"}, {"PUT", "/v1/state"}, {"GET", "/v1/accounts"}, {"GET", "/v1/senders"}, {"GET", "/v1/credentials"}, {"GET", "/v1/pools"},
-		{"GET", "/v1/sources"}, {"GET", "/v1/routes"}, {"GET", "/v1/policies"}, {"GET", "/v1/holds"}, {"PUT", "/v1/holds/x"}, {"DELETE", "/v1/holds/x"},
-		{"GET", "/v1/alerts"}, {"GET", "/v1/audit"},
+		{"GET", "/v1/state"},
+		{"PUT", "/v1/state"},
+		{"GET", "/v1/accounts"},
+		{"GET", "/v1/senders"},
+		{"GET", "/v1/credentials"},
+		{"GET", "/v1/pools"},
+		{"GET", "/v1/sources"},
+		{"GET", "/v1/routes"},
+		{"GET", "/v1/policies"},
+		{"GET", "/v1/holds"},
+		{"PUT", "/v1/holds/x"},
+		{"DELETE", "/v1/holds/x"},
+		{"GET", "/v1/alerts"},
+		{"GET", "/v1/audit"},
 	} {
 		if a := g.do(shopKey, op.method, op.path, `{"reason":"x"}`); a.status != 403 {
 			t.Errorf("%s %s by an account: %d %s", op.method, op.path, a.status, a.body)
@@ -201,6 +212,7 @@ type behind struct {
 }
 
 func (b behind) WaitFor(context.Context, mail.SpoolID, uint64) (uint64, error) { return b.mark, nil }
+
 func (b behind) Message(context.Context, mail.MessageID) (*mail.Message, error) {
 	return nil, store.ErrNotFound
 }
@@ -290,6 +302,18 @@ func TestClientAddress(t *testing.T) {
 		if got := a.clientIP(r).String(); got != tt.want {
 			t.Errorf("peer %s, forwarded %q: %s, want %s", tt.peer, tt.forwarded, got, tt.want)
 		}
+	}
+}
+
+// What a lane was answered for another account's mail must not show that account's addresses.
+func TestLaneAnswersHideAddresses(t *testing.T) {
+	why := `waiting: lane direct > mx.example rests since 2026-03-01T12:00:00Z because: 450 4.7.1 <"a b"@rival.example>: sender x@rival.example, "ceo@rival.example" limited`
+	account := context.WithValue(t.Context(), callerKey{}, caller{})
+	if got := told(account, why); strings.Contains(got, "@") || !strings.Contains(got, "450 4.7.1") || !strings.Contains(got, "mx.example") {
+		t.Errorf("an account is told: %s", got)
+	}
+	if got := told(context.WithValue(t.Context(), callerKey{}, caller{operator: true}), why); got != why {
+		t.Errorf("an operator is told: %s", got)
 	}
 }
 

@@ -21,7 +21,11 @@ func TestLogin(t *testing.T) {
 		t.Fatalf("Login = %+v, %v", p, err)
 	}
 	for _, tt := range []struct{ name, password string }{
-		{"shop/smtp", "wrong"}, {"shop/smtp", ""}, {"shop/smtp", testPassword + "\x00"}, {"nobody", testPassword}, {"", ""},
+		{"shop/smtp", "wrong"},
+		{"shop/smtp", ""},
+		{"shop/smtp", testPassword + "\x00"},
+		{"nobody", testPassword},
+		{"", ""},
 		{"shop/web", testKey}, // an API key is no SMTP password
 	} {
 		_, err := b.Login(ctx, tt.name, tt.password, netip.MustParseAddr("198.51.100.9"))
@@ -66,8 +70,10 @@ func TestLoginCache(t *testing.T) {
 
 func TestLoginDamagedHash(t *testing.T) {
 	b := newTestbed(t, nil)
-	for _, hash := range []string{"", "plain", "$argon2id$v=19$m=8,t=1,p=1$AAAA", "$argon2id$v=1$m=8,t=1,p=1$AAAA$AAAA",
-		"$argon2id$v=19$m=99999999,t=1,p=1$AAAA$AAAA", "$argon2id$v=19$m=8,t=0,p=1$AAAA$AAAA", "$argon2id$v=19$m=8,t=1,p=1$AAAA$", "$argon2id$v=19$m=8,t=1,p=1$*$AAAA"} {
+	for _, hash := range []string{
+		"", "plain", "$argon2id$v=19$m=8,t=1,p=1$AAAA", "$argon2id$v=1$m=8,t=1,p=1$AAAA$AAAA",
+		"$argon2id$v=19$m=99999999,t=1,p=1$AAAA$AAAA", "$argon2id$v=19$m=8,t=0,p=1$AAAA$AAAA", "$argon2id$v=19$m=8,t=1,p=1$AAAA$", "$argon2id$v=19$m=8,t=1,p=1$*$AAAA",
+	} {
 		s := testState()
 		s.Accounts[0].Credentials[1].Hash = hash
 		b.apply(s)

@@ -12,10 +12,18 @@ import (
 // maxShown bounds the violations that are printed in full.
 const maxShown = 20
 
+// arrivals is what the practice internet tells of the mail it got.
+type arrivals interface {
+	Received(recipient string) []practice.Received
+	All() []practice.Received
+	Counters() practice.Counters
+	Violations() []string
+}
+
 // audit holds the record against what the clients know and what arrived.
 type audit struct {
 	ledger *ledger
-	net    *practice.Internet
+	net    arrivals
 
 	next       map[mail.SpoolID]uint64 // sequence number expected next
 	events     int
@@ -49,7 +57,7 @@ type tracked struct {
 	attempts  int
 }
 
-func newAudit(l *ledger, net *practice.Internet) *audit {
+func newAudit(l *ledger, net arrivals) *audit {
 	return &audit{
 		ledger: l, net: net, next: make(map[mail.SpoolID]uint64),
 		messages: make(map[string]*found), deliveries: make(map[mail.DeliveryID]*tracked),

@@ -114,8 +114,10 @@ func (w *world) swaks(t *testing.T) {
 
 func (w *world) msmtp(t *testing.T) {
 	for _, c := range []struct{ name, addr, starttls, auth string }{
-		{"starttls-plain", w.SMTP, "on", "plain"}, {"starttls-login", w.SMTP, "on", "login"},
-		{"implicit-plain", w.SMTPS, "off", "plain"}, {"implicit-login", w.SMTPS, "off", "login"},
+		{"starttls-plain", w.SMTP, "on", "plain"},
+		{"starttls-login", w.SMTP, "on", "login"},
+		{"implicit-plain", w.SMTPS, "off", "plain"},
+		{"implicit-login", w.SMTPS, "off", "login"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

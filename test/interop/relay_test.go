@@ -101,7 +101,10 @@ func (w *world) wrongPassword(t *testing.T) {
 
 	w.apply(t, w.routes(relayPass))
 	for i, id := range ids {
-		w.expect(t, id, rcpts[i], "relayed", "", w.sink)
+		t.Run("then "+rcpts[i], func(t *testing.T) {
+			t.Parallel()
+			w.expect(t, id, rcpts[i], "relayed", "", w.sink)
+		})
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 type caller struct {
 	principal platform.Principal // zero for the operator at the admin socket
 	operator  bool
+	account   string // that it wants to act for; "": its own, or as operator everybody's
 	ip        netip.Addr
 	tls       bool
 }
@@ -39,7 +40,7 @@ const AccountHeader = "Postroad-Account"
 // authenticate finds out who makes the request, or refuses it.
 func (a *API) authenticate(next http.Handler, local bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := caller{ip: a.clientIP(r), tls: r.TLS != nil, operator: local}
+		c := caller{ip: a.clientIP(r), tls: r.TLS != nil, operator: local, account: r.Header.Get(AccountHeader)}
 		if !a.public[r.URL.Path] {
 			if key := bearer(r); key != "" {
 				p, err := a.o.Submission.Key(key, c.ip)
@@ -98,8 +99,9 @@ func (a *API) trusted(ip netip.Addr) bool {
 }
 
 // sender returns the account the caller sends for. The operator names one.
-func (a *API) sender(ctx context.Context, account string) (platform.Principal, error) {
+func (a *API) sender(ctx context.Context) (platform.Principal, error) {
 	c := callerOf(ctx)
+	account := c.account
 	if account == "" || (c.principal.Account != nil && account == c.principal.Account.Name) {
 		if c.principal.Account != nil {
 			return c.principal, nil
@@ -125,6 +127,9 @@ func readable(ctx context.Context, want string) (string, error) {
 // allowed is readable for any scope.
 func allowed(ctx context.Context, want string, scope platform.Scope) (string, error) {
 	c := callerOf(ctx)
+	if want == "" {
+		want = c.account
+	}
 	switch {
 	case c.operator:
 		return want, nil

@@ -42,7 +42,7 @@ type batch struct {
 
 // sendBatch takes one JSON message per line and answers each with a line, as it comes.
 func (a *API) sendBatch(w http.ResponseWriter, r *http.Request) {
-	p, err := a.sender(r.Context(), r.Header.Get(AccountHeader))
+	p, err := a.sender(r.Context())
 	if err != nil {
 		writeProblem(w, *a.problemOf(err))
 		return

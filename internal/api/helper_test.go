@@ -104,6 +104,7 @@ func newRig(t testing.TB, change func(*Options)) *rig {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	g := &rig{t: t, stop: make(chan struct{})}
+	dir := t.TempDir() // before the clean-up that closes what is in it
 	var wg sync.WaitGroup
 	t.Cleanup(func() {
 		if g.server != nil {
@@ -130,7 +131,7 @@ func newRig(t testing.TB, change func(*Options)) *rig {
 		FreeSpace: func(string) (uint64, uint64, error) { return 100 << 30, 200 << 30, nil },
 	})
 	check()
-	g.store, err = sqlite.Open(ctx, sqlite.Options{Dir: t.TempDir()})
+	g.store, err = sqlite.Open(ctx, sqlite.Options{Dir: dir})
 	check()
 	m, err := manage.New(ctx, manage.Options{
 		Store: g.store, MasterKey: manage.MasterKey{1}, Hostname: "mail.example", NewSecret: submission.NewSecret,

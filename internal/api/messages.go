@@ -21,7 +21,7 @@ import (
 const ReplayedHeader = "Idempotent-Replayed"
 
 type sendInput struct {
-	Account string `header:"Postroad-Account" doc:"Operators only: the account to send for."`
+	Account string `header:"Postroad-Account" doc:"Operators only: the account to send for."` // read by authenticate
 	Key     string `header:"Idempotency-Key" maxLength:"256" doc:"A second request with this key and the same body within 24 hours sends nothing and gets the first one's answer."`
 	RawBody []byte
 	Body    SendBody
@@ -54,15 +54,10 @@ func (a *API) registerMessages() {
 }
 
 func (a *API) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
-	p, err := a.sender(ctx, in.Account)
+	p, err := a.sender(ctx)
 	if err != nil {
 		return nil, a.problemOf(err)
 	}
-	release, err := a.room(ctx, int64(len(in.RawBody)))
-	if err != nil {
-		return nil, a.problemOf(err)
-	}
-	defer release()
 	r := in.Body.request()
 	a.fill(ctx, &r, in.Key, in.RawBody)
 	receipt, err := a.o.Submission.Send(ctx, p, r)
@@ -101,21 +96,69 @@ func (a *API) fill(ctx context.Context, r *submission.Request, key string, body 
 	}
 }
 
-// negotiate sends the two other forms of POST /v1/messages to their own readers.
+// negotiate sends the two other forms of POST /v1/messages to their own readers, and sees to it that large requests do
+// not fill the memory.
 func (a *API) negotiate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost && r.URL.Path == "/v1/messages" {
-			switch media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media {
-			case "message/rfc822":
-				a.sendRaw(w, r)
-				return
-			case ndjson, "application/ndjson", "application/jsonl":
-				a.sendBatch(w, r)
+		if r.Method != http.MethodPost || r.URL.Path != "/v1/messages" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		switch media {
+		case ndjson, "application/ndjson", "application/jsonl":
+			a.sendBatch(w, r) // has its own way with long lines
+			return
+		}
+		body := &largeBody{ReadCloser: r.Body, a: a, ctx: r.Context(), want: a.bodyLimit()}
+		defer body.release()
+		if r.ContentLength >= 0 {
+			body.want = r.ContentLength
+			if err := body.reserve(r.ContentLength); err != nil {
+				writeProblem(w, *a.problemOf(err))
 				return
 			}
 		}
+		r.Body = body
+		if media == "message/rfc822" {
+			a.sendRaw(w, r)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// largeBody is a request body that takes room in memory before it gets large.
+type largeBody struct {
+	io.ReadCloser
+	a    *API
+	ctx  context.Context // of the request
+	want int64           // how large it may get
+	read int64
+	free func() // nil: it has no room yet
+}
+
+// reserve takes the room once it is known that more than n octets come.
+func (b *largeBody) reserve(n int64) (err error) {
+	if n > smallRequest && b.free == nil {
+		b.free, err = b.a.room(b.ctx, b.want)
+	}
+	return err
+}
+
+func (b *largeBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.read += int64(n)
+	if rerr := b.reserve(b.read); rerr != nil {
+		return 0, rerr
+	}
+	return n, err
+}
+
+func (b *largeBody) release() {
+	if b.free != nil {
+		b.free()
+	}
 }
 
 // sendRaw takes a whole message as the body.
@@ -133,27 +176,20 @@ func (a *API) sendRaw(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *API) takeRaw(w http.ResponseWriter, r *http.Request) (*submission.Receipt, error) {
-	p, err := a.sender(r.Context(), r.Header.Get(AccountHeader))
+	p, err := a.sender(r.Context())
 	if err != nil {
 		return nil, err
 	}
-	size := a.o.Submission.MaxSize()
-	if r.ContentLength >= 0 {
-		size = min(size, r.ContentLength)
-	}
-	release, err := a.room(r.Context(), size)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout)) // a recorder of tests has none
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.o.Submission.MaxSize()))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		return nil, &submission.Error{Kind: submission.TooLarge, Detail: "the message is larger than " + strconv.FormatInt(a.o.Submission.MaxSize(), 10) + " octets"}
+	case err != nil && errors.As(err, new(*submission.Error)):
+		return nil, err
 	case err != nil:
-		return nil, badRequest("body", "it ended early")
+		return nil, badRequest("body", "it ended early, or took too long")
 	}
 	q := r.URL.Query()
 	req := submission.Request{Raw: body, From: submission.Person{Email: q.Get("from")}}

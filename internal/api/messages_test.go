@@ -1,10 +1,12 @@
 package api
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -288,5 +290,47 @@ func TestActingForAnAccount(t *testing.T) {
 				t.Errorf("%s, key %.8s for %q: %d %s, want %d", media, tt.key, tt.account, status, a.body, tt.status)
 			}
 		}
+	}
+}
+
+// Large requests wait for room in memory, and are told to come again where there is none; small ones pass.
+func TestLargeRequestsAreBounded(t *testing.T) {
+	g := newRig(t, nil)
+	if !g.api.large.TryAcquire(largeRequests * g.api.bodyLimit()) {
+		t.Fatal("no room at all")
+	}
+	large := strings.Replace(goodBody, "It works.", strings.Repeat("x\\n", 200<<10), 1)
+	raw := "From: info@shop.example\r\nTo: you@example.com\r\n\r\n" + strings.Repeat("x\r\n", 200<<10)
+	g.send(shopKey, goodBody)
+	full := func(media, body string, length bool) answer {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "/v1/messages", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !length {
+			r.ContentLength = -1
+		}
+		r.RemoteAddr = "192.0.2.1:5"
+		r.Header.Set("Authorization", "Bearer "+shopKey)
+		r.Header.Set("Content-Type", media)
+		w := httptest.NewRecorder()
+		cancel() // nobody waits for room
+		g.api.Handler().ServeHTTP(w, r)
+		return answer{w.Code, w.Header(), w.Body.Bytes()}
+	}
+	for _, length := range []bool{true, false} {
+		for media, body := range map[string]string{"application/json": large, "message/rfc822": raw} {
+			if a := full(media, body, length); a.status < 500 || a.problem(t).kind() != "unavailable" {
+				t.Errorf("%s, length known %v: %d %s", media, length, a.status, a.body)
+			}
+		}
+	}
+	g.api.large.Release(largeRequests * g.api.bodyLimit())
+	g.send(shopKey, large)
+	g.send(shopKey, raw, "Content-Type", "message/rfc822")
+	if !g.api.large.TryAcquire(largeRequests * g.api.bodyLimit()) {
+		t.Error("room was not given back")
 	}
 }

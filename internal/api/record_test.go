@@ -71,6 +71,30 @@ func TestOthersMailIsNotThere(t *testing.T) {
 	}
 }
 
+// An operator who acts for an account sees what it sees.
+func TestOperatorForAnAccount(t *testing.T) {
+	g := newRig(t, nil)
+	s := g.send(shopKey, goodBody)
+	g.send(rivalKey, strings.ReplaceAll(goodBody, "shop", "rival"))
+	for _, path := range []string{"/v1/messages", "/v1/events", "/v1/queues", "/v1/queues/deliveries"} {
+		if a := g.do(adminKey, http.MethodGet, path, "", AccountHeader, "rival"); a.status != 200 || strings.Contains(string(a.body), "shop") || !strings.Contains(string(a.body), "rival") {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
+		if a := g.do(shopKey, http.MethodGet, path, "", AccountHeader, "rival"); a.status != 403 {
+			t.Errorf("%s by another account: %d %s", path, a.status, a.body)
+		}
+	}
+	if a := g.do(adminKey, http.MethodGet, "/v1/messages/"+s.ID.String(), "", AccountHeader, "rival"); a.status != 404 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := g.do(adminKey, http.MethodPost, "/v1/queues/cancel", `{"filter":{"everything":true}}`, AccountHeader, "rival"); !strings.Contains(string(a.body), `"count":1`) {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if n := g.spool.Counts().Deliveries; n != 1 {
+		t.Errorf("%d deliveries are left, want that of the other account", n)
+	}
+}
+
 func TestOperatorsOnly(t *testing.T) {
 	g := newRig(t, nil)
 	for _, op := range []struct{ method, path string }{

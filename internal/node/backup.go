@@ -42,7 +42,7 @@ func Backup(ctx context.Context, c config.Config, to string) (err error) {
 }
 
 // Restore makes a configuration's data folder from a backup. The folder and the master key file must not exist.
-func Restore(c config.Config, from string) error {
+func Restore(c config.Config, from string) (err error) {
 	data, key, err := places(c)
 	if err != nil {
 		return err
@@ -63,6 +63,11 @@ func Restore(c config.Config, from string) error {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return fmt.Errorf("node: restore: %w", err)
 	}
+	defer func() {
+		if err != nil { // half a folder would be in the way of the next try
+			err = errors.Join(err, os.RemoveAll(data))
+		}
+	}()
 	if err := os.CopyFS(filepath.Join(data, StoreDir), os.DirFS(filepath.Join(from, StoreDir))); err != nil {
 		return fmt.Errorf("node: restore: %w", err)
 	}

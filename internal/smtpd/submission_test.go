@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"context"
 	"testing"
 
 	"github.com/postroad/postroad/internal/mail"
@@ -14,6 +15,10 @@ func TestServeRefuses(t *testing.T) {
 		Spool:    struct{ submission.Spool }{},
 		Snapshot: func() *platform.Snapshot { return platform.NewSnapshot(platform.State{}, "mx.example.net") },
 		Added:    func(*mail.Message, []*mail.Delivery, []mail.QueueKey, mail.Body) {},
+		TakeQuota: func(context.Context, string, string, int64, int64) (int64, error) {
+			t.Error("a message that was refused took quota")
+			return 0, nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -110,6 +111,9 @@ func (a *API) problemOf(err error) *Problem {
 			k = kinds[submission.Unavailable]
 		}
 		out := &Problem{Type: typeOf(string(sub.Kind)), Title: k.title, Status: k.status, Detail: sub.Detail, after: k.after}
+		if sub.After > 0 {
+			out.after = int((sub.After + time.Second - 1) / time.Second)
+		}
 		if sub.Field != "" {
 			out.Errors = []FieldProblem{{Field: sub.Field, Detail: sub.Detail}}
 		}

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -187,5 +188,25 @@ func TestAlerts(t *testing.T) {
 	}
 	if g.get(adminKey, "/v1/alerts?all=true", &alerts); len(alerts.Items) != 1 || alerts.Items[0].Cleared.IsZero() {
 		t.Errorf("%+v", alerts)
+	}
+}
+
+// A client over its quota is told when it may go on.
+func TestQuotaSaysWhen(t *testing.T) {
+	g := newRig(t, nil)
+	a := g.do(adminKey, http.MethodGet, "/v1/state", "")
+	limited := strings.Replace(string(a.body), "name = 'shop'\n", "name = 'shop'\nmessages_per_hour = 1\n", 1)
+	if a = g.do(adminKey, http.MethodPut, "/v1/state", limited); a.status != 200 || !strings.Contains(string(a.body), "messages_per_hour") {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	for range 2 { // the hour may end between the first two
+		a = g.do(shopKey, http.MethodPost, "/v1/messages", goodBody)
+	}
+	if a.status == 202 {
+		a = g.do(shopKey, http.MethodPost, "/v1/messages", goodBody)
+	}
+	after, err := strconv.Atoi(a.header.Get("Retry-After"))
+	if p := a.problem(t); p.Status != 429 || p.kind() != "quota" || err != nil || after < 1 || after > 3600 {
+		t.Errorf("%d %s, Retry-After %d, %v", a.status, a.body, after, err)
 	}
 }

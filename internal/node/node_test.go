@@ -416,3 +416,24 @@ func TestAddrs(t *testing.T) {
 		t.Errorf("%v", all)
 	}
 }
+
+// A part that fails ends the platform, in order, with its error; what was accepted is there at the next start.
+func TestAPartThatFails(t *testing.T) {
+	c := testConfig(t, nil)
+	r := start(t, c, testAccounts)
+	id := r.send("someone@mailbox.test")
+	i := slices.IndexFunc(r.listeners, func(l listener) bool { return l.name == "http" })
+	if err := r.listeners[i].socket.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-r.ended; err == nil || !strings.Contains(err.Error(), "http listener") {
+		t.Errorf("Run = %v, want what failed", err)
+	}
+	r.client.CloseIdleConnections()
+	r.cancel()
+	r.cancel = nil
+	again := start(t, c, "")
+	if status, b := again.request(testKey, http.MethodGet, "/v1/messages/"+id, ""); status != 200 {
+		t.Errorf("%d %s", status, b)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/platform"
@@ -54,6 +55,8 @@ type Error struct {
 	Detail string
 	// Code is the enhanced status code where one fits better than that of the kind; zero: the kind's.
 	Code smtp.Enhanced
+	// After is when the same request may work, where that is known; 0: it is not.
+	After time.Duration
 	// Err is the inner error, for the log only.
 	Err error
 }

@@ -234,7 +234,9 @@ func (l *logins) throttled(keys []failKey) error {
 	for _, k := range keys {
 		if f := l.fails[k]; f != nil && f.n >= k.free {
 			if wait := f.until.Sub(l.now()); wait > 0 {
-				return refuse(Throttled, "", "too many failed log-ins; try again in %s", wait.Round(time.Second))
+				e := refuse(Throttled, "", "too many failed log-ins; try again in %s", wait.Round(time.Second))
+				e.After = wait
+				return e
 			}
 			delete(l.fails, k)
 		}

@@ -88,7 +88,7 @@ func (q *quotas) giveBack(key string, period time.Time, n int64) {
 func (s *Service) charge(ctx context.Context, a *platform.Account, n int, now time.Time) (undo func(), err error) {
 	type line struct {
 		key    string
-		period time.Time
+		period time.Duration
 		n      int64
 		limit  int64
 		name   string
@@ -99,24 +99,27 @@ func (s *Service) charge(ctx context.Context, a *platform.Account, n int, now ti
 	}
 	var lines []line
 	if perHour > 0 {
-		lines = append(lines, line{"account/" + a.Name + "/messages-per-hour", now.Truncate(time.Hour), 1, perHour, "messages an hour"})
+		lines = append(lines, line{"account/" + a.Name + "/messages-per-hour", time.Hour, 1, perHour, "messages an hour"})
 	}
 	if a.RecipientsPerDay > 0 {
-		lines = append(lines, line{"account/" + a.Name + "/recipients-per-day", now.Truncate(24 * time.Hour), int64(n), a.RecipientsPerDay, "recipients a day (UTC)"})
+		lines = append(lines, line{"account/" + a.Name + "/recipients-per-day", 24 * time.Hour, int64(n), a.RecipientsPerDay, "recipients a day (UTC)"})
 	}
 	undo = func() {}
 	for _, l := range lines {
-		ok, err := s.quotas.use(ctx, l.key, l.period, l.n, l.limit)
+		begin := now.Truncate(l.period)
+		ok, err := s.quotas.use(ctx, l.key, begin, l.n, l.limit)
 		if err != nil {
 			undo()
 			return nil, &Error{Kind: Unavailable, Detail: "the account's quota could not be checked; try again later", Err: err}
 		}
 		if !ok {
 			undo()
-			return nil, refuse(Quota, "", "account %s has not enough left of its quota of %d %s", a.Name, l.limit, l.name)
+			e := refuse(Quota, "", "account %s has not enough left of its quota of %d %s", a.Name, l.limit, l.name)
+			e.After = begin.Add(l.period).Sub(now)
+			return nil, e
 		}
 		before := undo
-		undo = func() { s.quotas.giveBack(l.key, l.period, l.n); before() }
+		undo = func() { s.quotas.giveBack(l.key, begin, l.n); before() }
 	}
 	return undo, nil
 }

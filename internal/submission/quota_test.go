@@ -26,7 +26,15 @@ func TestQuotas(t *testing.T) {
 			t.Fatalf("message %d of 5: %v", i+1, err)
 		}
 	}
-	b.unchanged(func() { wantKind(t, b.sendSmall(1), Quota, "") })
+	b.advance(20 * time.Minute)
+	b.unchanged(func() {
+		err := b.sendSmall(1)
+		wantKind(t, err, Quota, "")
+		if e := (*Error)(nil); errors.As(err, &e) && e.After != 40*time.Minute {
+			t.Errorf("it may work after %s, want the rest of the hour", e.After)
+		}
+	})
+	b.advance(-20 * time.Minute)
 	asked := b.ledger.asked
 	for range 100 {
 		wantKind(t, b.sendSmall(1), Quota, "")

@@ -230,10 +230,28 @@ func (g *rig) do(key, method, path, body string, header ...string) answer {
 	return answer{resp.StatusCode, resp.Header, b}
 }
 
-// get reads a JSON document.
+// recorded waits until the record has all that was committed.
+func (g *rig) recorded() {
+	g.t.Helper()
+	for {
+		_, newest := g.spool.OutboxRange()
+		mark, err := g.store.WaitFor(g.t.Context(), g.spool.ID(), newest)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		if mark >= newest {
+			return
+		}
+	}
+}
+
+// get reads a JSON document. On a slow machine it asks again, as the answer says.
 func (g *rig) get(key, path string, into any) {
 	g.t.Helper()
 	a := g.do(key, http.MethodGet, path, "")
+	for a.status == http.StatusServiceUnavailable && a.problem(g.t).kind() == "not-recorded-yet" {
+		a = g.do(key, http.MethodGet, path, "")
+	}
 	if a.status != http.StatusOK {
 		g.t.Fatalf("GET %s: %d %s", path, a.status, a.body)
 	}

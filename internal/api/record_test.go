@@ -18,6 +18,7 @@ import (
 func TestOthersMailIsNotThere(t *testing.T) {
 	g := newRig(t, nil)
 	s := g.send(shopKey, goodBody)
+	g.recorded()
 	id, dlv := s.ID.String(), s.Recipients[0].Delivery.String()
 	own := []string{"/v1/messages/" + id, "/v1/messages/" + id + "/events", "/v1/deliveries/" + dlv, "/v1/deliveries/" + dlv + "/events"}
 	for _, path := range own {
@@ -76,6 +77,7 @@ func TestOperatorForAnAccount(t *testing.T) {
 	g := newRig(t, nil)
 	s := g.send(shopKey, goodBody)
 	g.send(rivalKey, strings.ReplaceAll(goodBody, "shop", "rival"))
+	g.recorded()
 	for _, path := range []string{"/v1/messages", "/v1/events", "/v1/queues", "/v1/queues/deliveries"} {
 		if a := g.do(adminKey, http.MethodGet, path, "", AccountHeader, "rival"); a.status != 200 || strings.Contains(string(a.body), "shop") || !strings.Contains(string(a.body), "rival") {
 			t.Errorf("%s: %d %s", path, a.status, a.body)
@@ -158,6 +160,7 @@ func TestEvents(t *testing.T) {
 		want = append(want, g.send(shopKey, goodBody).ID.String())
 		g.send(rivalKey, strings.ReplaceAll(goodBody, "shop", "rival"))
 	}
+	g.recorded()
 	var got []string
 	next := ""
 	for page := range 10 {
@@ -173,9 +176,6 @@ func TestEvents(t *testing.T) {
 		if len(got) >= len(want) || page == 9 {
 			break
 		}
-		if len(p.Events) == 0 { // the record is a moment behind
-			g.get(shopKey, "/v1/events?wait=5&max=1&cursor="+next, &eventPage{})
-		}
 	}
 	if strings.Join(got, " ") != strings.Join(want, " ") {
 		t.Errorf("%d events, want %d in order of acceptance", len(got), len(want))
@@ -190,7 +190,7 @@ func TestEvents(t *testing.T) {
 func TestEventsLongPoll(t *testing.T) {
 	g := newRig(t, nil)
 	g.send(shopKey, goodBody)
-	g.get(shopKey, "/v1/messages", &struct{}{}) // waits for the record
+	g.recorded()
 	var tail eventPage
 	g.get(shopKey, "/v1/events?tail=true", &tail)
 	if len(tail.Events) != 0 || tail.Next == "" {
@@ -283,6 +283,7 @@ func TestSearchAndStats(t *testing.T) {
 	for i := range 5 {
 		g.send(shopKey, strings.Replace(goodBody, "you@", fmt.Sprintf("you%d@", i), 1))
 	}
+	g.recorded()
 	var found struct {
 		Deliveries []struct{ Recipient, Account string }
 		Next       string

@@ -50,6 +50,7 @@ func TestQueueOperations(t *testing.T) {
 	if n := act("cancel", `{"domain":"example.com"}`); n != 1 {
 		t.Errorf("cancelled %d, want 1", n)
 	}
+	g.recorded()
 	var d struct{ State, Reason string }
 	g.get(shopKey, "/v1/deliveries/"+a.Recipients[0].Delivery.String(), &d)
 	if d.State != "cancelled" || d.Reason != "not needed" {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -8,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -435,5 +437,47 @@ func TestAPartThatFails(t *testing.T) {
 	again := start(t, c, "")
 	if status, b := again.request(testKey, http.MethodGet, "/v1/messages/"+id, ""); status != 200 {
 		t.Errorf("%d %s", status, b)
+	}
+}
+
+// Passwords are taken over TLS only, unless the configuration says otherwise for loopback; then a client can hand in
+// mail at both ports.
+func TestPasswordsNeedTLS(t *testing.T) {
+	c := testConfig(t, nil)
+	c.Submission.PlainAuthOnLoopback = false
+	r := start(t, c, testAccounts)
+	plain := "AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00shop\x00"+testPassword)) + "\r\n"
+	d := dial(t, r.Addrs("submission")[0])
+	d.reply()
+	if got := d.say("EHLO client.test\r\n"); strings.Contains(got, "AUTH") || !strings.Contains(got, "STARTTLS") {
+		t.Errorf("in clear: %s", got)
+	}
+	if got := d.say(plain); strings.HasPrefix(got, "2") {
+		t.Errorf("a password in clear: %s", got)
+	}
+	for _, listener := range []string{"submission", "submissions"} {
+		d := dial(t, r.Addrs(listener)[0])
+		if listener == "submission" {
+			d.reply()
+			d.say("EHLO client.test\r\n")
+			if got := d.say("STARTTLS\r\n"); !strings.HasPrefix(got, "220") {
+				t.Fatal(got)
+			}
+		}
+		conn := tls.Client(d.Conn, &tls.Config{InsecureSkipVerify: true})
+		s := &dialogue{t, conn, bufio.NewReader(conn)}
+		if listener == "submissions" {
+			s.reply()
+		}
+		for _, x := range []step{
+			{"EHLO client.test\r\n", "250"}, {plain, "235"}, {mailOK, "250"}, {rcptOK, "250"}, {"DATA\r\n", "354"}, {headOK + "\r\nx\r\n.\r\n", "250 2.6.0 msg_"}, {"QUIT\r\n", "221"},
+		} {
+			if got := s.say(x.say); !strings.HasPrefix(got, x.reply) {
+				t.Errorf("%s: %.30q: %q, want %s", listener, x.say, got, x.reply)
+			}
+		}
+	}
+	if n := r.spool.Counts().Messages; n != 2 {
+		t.Errorf("%d messages, want 2", n)
 	}
 }

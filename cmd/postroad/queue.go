@@ -55,7 +55,7 @@ func newQueueCmd() *cobra.Command {
 	}
 	conn.add(cmd)
 	cmd.AddCommand(newQueueListCmd(), newHoldCmd(), newReleaseCmd(), newHoldsCmd())
-	cmd.AddCommand(newQueueActCmd("retry", "Try deliveries now instead of when they are due"), newQueueActCmd("cancel", "Take deliveries out of the queue for good"))
+	cmd.AddCommand(newTrustClockCmd(), newQueueActCmd("retry", "Try deliveries now instead of when they are due"), newQueueActCmd("cancel", "Take deliveries out of the queue for good"))
 	return cmd
 }
 
@@ -314,6 +314,31 @@ func newReleaseCmd() *cobra.Command {
 				return err
 			}
 			return conn.change(cmd, c, http.MethodDelete, "/v1/holds/"+url.PathEscape(args[0]), nil)
+		},
+	}
+	conn.add(cmd)
+	cmd.GroupID = ""
+	return cmd
+}
+
+func newTrustClockCmd() *cobra.Command {
+	var conn connection
+	cmd := &cobra.Command{
+		Use: "trust-clock", Short: "Say that the clock is right: expiry goes on after a jump", Args: cobra.NoArgs,
+		Long: `A clock more than an hour ahead of what the platform last saw suspends expiry, with an alert, because a wrong clock
+would expire a queue. When it is the right time after all, as after a long stop, this lets expiry go on at once.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := conn.open(cmd)
+			if err != nil {
+				return err
+			}
+			if err := c.Do(cmd.Context(), http.MethodPost, "/v1/queues/trust-clock", nil, nil, nil); err != nil {
+				return fmt.Errorf("queue trust-clock: %w", err)
+			}
+			if !conn.json {
+				fmt.Fprintln(cmd.OutOrStdout(), "the clock is trusted; expiry goes on")
+			}
+			return nil
 		},
 	}
 	conn.add(cmd)

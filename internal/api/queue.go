@@ -103,6 +103,7 @@ func (a *API) registerQueue() {
 	huma.Register(a.huma, op(http.MethodGet, "get-queues", "/v1/queues", "What waits, in which queue and lane, and why"), a.queues)
 	huma.Register(a.huma, op(http.MethodGet, "list-waiting", "/v1/queues/deliveries", "Live deliveries, each with what it waits for"), a.waiting)
 	huma.Register(a.huma, op(http.MethodPost, "retry-now", "/v1/queues/retry", "Try deliveries now instead of when they are due"), a.retryNow)
+	huma.Register(a.huma, op(http.MethodPost, "trust-clock", "/v1/queues/trust-clock", "Say that the wall clock is right: expiry, suspended after a jump, goes on"), a.trustClock)
 	huma.Register(a.huma, op(http.MethodPost, "cancel", "/v1/queues/cancel", "Take deliveries out of the queue for good"), a.cancel)
 }
 
@@ -178,4 +179,16 @@ func (a *API) act(ctx context.Context, in *actInput, action string, do func(cont
 	out := &actOutput{}
 	out.Body.Count = n
 	return out, nil
+}
+
+// trustClock lets expiry go on that the queue suspended because the clock jumped.
+func (a *API) trustClock(ctx context.Context, _ *none) (*actOutput, error) {
+	if err := admin(ctx); err != nil {
+		return nil, a.problemOf(err)
+	}
+	a.o.Queue.TrustClock()
+	if err := a.audit(ctx, "queue.trust-clock", nil, 0, ""); err != nil {
+		return nil, a.problemOf(err)
+	}
+	return &actOutput{}, nil
 }

@@ -253,6 +253,21 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 }
 
+// Two lines of a batch that say the same are two messages, and stay two when the batch is sent again.
+func TestIdempotencyKeyOfABatch(t *testing.T) {
+	g := newRig(t, nil)
+	twice := goodBody + "\n" + goodBody + "\n"
+	first := g.do(shopKey, http.MethodPost, "/v1/messages", twice, "Content-Type", ndjson, "Idempotency-Key", "k")
+	again := g.do(shopKey, http.MethodPost, "/v1/messages", twice+goodBody, "Content-Type", ndjson, "Idempotency-Key", "k")
+	lines := strings.SplitAfter(string(again.body), "\n")
+	if !strings.HasPrefix(string(again.body), string(first.body)) || lines[0] == lines[1] || len(lines) != 4 {
+		t.Errorf("first %s\nagain %s", first.body, again.body)
+	}
+	if n := g.spool.Counts().Messages; n != 3 {
+		t.Errorf("%d messages, want 3", n)
+	}
+}
+
 func TestActingForAnAccount(t *testing.T) {
 	g := newRig(t, nil)
 	for _, media := range []string{"application/json", "message/rfc822", ndjson} {

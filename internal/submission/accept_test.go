@@ -142,9 +142,14 @@ func TestSuppressionsUnreadable(t *testing.T) {
 			return platform.Suppression{}, false, nil
 		}
 	})
+	h := &hook{Spool: b.spool}
+	b.o.Spool = h
 	before := b.traces()
 	_, err := b.smtp(b.shop(), "", recipients(2500), plainMessage+strings.Repeat("x\r\n", 40000))
 	wantKind(t, err, Unavailable, "")
+	if h.staged != 2 || h.unstaged != 1 {
+		t.Errorf("%d stages were written, %d times taken back", h.staged, h.unstaged)
+	}
 	// The stages were numbered events never shown: everything but the frame count is as it was.
 	if after := b.traces(); after != before {
 		t.Errorf("before %s\n after  %s", before, after)
@@ -172,14 +177,27 @@ func TestClientGoesAwayDuringCommit(t *testing.T) {
 	}
 }
 
-// hook is a spool that calls back before it commits.
+// hook is a spool that calls back before it commits, and counts stages.
 type hook struct {
 	Spool
-	commit func()
+	commit           func()
+	staged, unstaged int
+}
+
+func (h *hook) Stage(ctx context.Context, id mail.MessageID, ds []*mail.Delivery, evs []*mail.Event) error {
+	h.staged++
+	return h.Spool.Stage(ctx, id, ds, evs)
+}
+
+func (h *hook) Unstage(ctx context.Context, id mail.MessageID) error {
+	h.unstaged++
+	return h.Spool.Unstage(ctx, id)
 }
 
 func (h *hook) Commit(ctx context.Context, batch *spool.Batch) error {
-	h.commit()
+	if h.commit != nil {
+		h.commit()
+	}
 	return h.Spool.Commit(ctx, batch)
 }
 

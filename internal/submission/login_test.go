@@ -28,7 +28,7 @@ func TestLogin(t *testing.T) {
 	} {
 		_, err := b.Login(ctx, tt.name, tt.password, netip.MustParseAddr("198.51.100.9"))
 		wantKind(t, err, BadCredentials, "")
-		if err != nil && (strings.Contains(err.Error(), "wrong\"") || tt.password != "" && strings.Contains(err.Error(), tt.password) && len(tt.password) > 8) {
+		if len(tt.password) > 8 && strings.Contains(err.Error(), tt.password) {
 			t.Errorf("the error repeats the password: %v", err)
 		}
 	}

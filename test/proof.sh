@@ -22,6 +22,7 @@ failed=0
 
 {
   printf '%s\n\n' "$begin"
+  # shellcheck disable=SC2016 # the backquotes are Markdown's
   printf 'Commit `%s`, %s; %s, %s cores, %s; load before the first proof: %s.\n\n' \
     "$(git describe --tags --always --dirty 2>/dev/null || echo unknown)" "$(date -u +%Y-%m-%d)" \
     "$(awk -F': ' '/^model name/ { print $2; exit }' /proc/cpuinfo)" "$(nproc)" "$(uname -sr)" "$(cut -d' ' -f1 /proc/loadavg)"
@@ -48,6 +49,7 @@ proof() {
 }
 
 # tests PACKAGE PATTERN: the long form of Go tests, with what they log.
+# shellcheck disable=SC2317 # proof calls it
 tests() { env POSTROAD_PROOF=1 go test -count=1 -v -timeout 30m "$1" -run "$2"; }
 
 proof 'Spool: a page behind a million settled deliveries' '/schedule_test|^(--- |FAIL)/' tests ./internal/spool TestPageFromCursor

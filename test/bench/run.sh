@@ -93,7 +93,7 @@ load() {
 
 start_postroad() {
   local serve=test/bench/relay.toml platform=test/bench/relay-platform.toml
-  if [ "$smtp_port "$sink_port" $http_port" != "2587 2626 2080" ]; then
+  if [ "$smtp_port $sink_port $http_port" != "2587 2626 2080" ]; then
     sed "s/2587/$smtp_port/" $serve >"$tmp/relay.toml"
     printf '\n[http]\nlisten = ["127.0.0.1:%s"]\n' "$http_port" >>"$tmp/relay.toml"
     sed "s/2626/$sink_port/" $platform >"$tmp/relay-platform.toml"

@@ -62,7 +62,7 @@ if command -v smtp-source >/dev/null; then
   { grep '^|' "$tmp/log" || true; echo; } >>"$figures"
 fi
 # The longest one: 20 scripts, and the power fails before every single write of each.
-proof 'Spool: every crash point, damage, order' '/^(--- |ok|FAIL)/ && !/SKIP/' tests ./internal/spool 'Crash|FailedWrite|Damage|Salvage|SyncOrder'
+proof 'Spool: every crash point, damage, order' '/ writes, / { n += $2; s++ } /^(--- |FAIL)/ && !/SKIP/ { print } END { print n " crash points in " s " scripts" }' tests ./internal/spool 'Crash|FailedWrite|Damage|Salvage|SyncOrder'
 printf '%s\n' "$end" >>"$figures"
 
 if [ "$out" = /dev/stdout ] || [ ! -e "$out" ]; then

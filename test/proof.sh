@@ -61,6 +61,7 @@ if command -v smtp-source >/dev/null; then
   # The table itself, which a list would spoil.
   { grep '^|' "$tmp/log" || true; echo; } >>"$figures"
 fi
+# shellcheck disable=SC2016 # an awk program
 # The longest one: 20 scripts, and the power fails before every single write of each.
 proof 'Spool: every crash point, damage, order' '/ writes, / { n += $2; s++ } /^(--- |FAIL)/ && !/SKIP/ { print } END { print n " crash points in " s " scripts" }' tests ./internal/spool 'Crash|FailedWrite|Damage|Salvage|SyncOrder'
 printf '%s\n' "$end" >>"$figures"

@@ -178,6 +178,11 @@ func (c *core) deferEntry(e *entry, n int, o *mail.Outcome, effect egress.Effect
 		next = d.ExpiresAt // it ends there: no attempt starts after its deadline
 	}
 	d.Due = next
+	if !o.Tried && !o.Attempt.Uncertain && !until.IsZero() && now.Before(next) {
+		// It was not tried: it waits behind what rests, like the mail that was never picked up, and goes on with it, also
+		// when that is sooner than thought because somebody repaired it.
+		d.Due = now
+	}
 	ev := c.event(e, mail.EventDeferred, o)
 	ev.Next = next
 	c.stats.Deferred++

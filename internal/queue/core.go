@@ -155,7 +155,7 @@ func (c *core) step(now time.Time, in input) []action {
 	c.pump()
 	c.forgetIdle()
 	if c.sweep.pos == 0 && len(c.entries)+len(c.sessions)+len(c.gates) > 0 {
-		c.timers.set(&c.sweep, c.now.Add(sweepEvery))
+		c.timers.set(&c.sweep, c.now.Add(max(time.Second, time.Duration(float64(sweepEvery)*c.opt.Pace))))
 	}
 	return c.out
 }

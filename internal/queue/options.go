@@ -77,7 +77,8 @@ type Options struct {
 
 	// Transactional and Bulk are the retry schedules; zero: TransactionalSchedule and BulkSchedule.
 	Transactional, Bulk Schedule
-	// Pace multiplies the rests of lanes, for practice and tests, where minutes are too long; 0: 1.
+	// Pace multiplies the rests of lanes and the time between two looks for deadlines, for practice and tests, where
+	// minutes are too long; 0: 1.
 	Pace float64
 
 	FreshWindow, PageWindow, Page, MaxLoaded, MaxSessions, Pagers, Locators int

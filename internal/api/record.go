@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"regexp"
 	"slices"
 	"time"
 
@@ -275,16 +274,13 @@ func (a *API) why(ctx context.Context, id mail.DeliveryID) string {
 	return told(ctx, why)
 }
 
-// address is what looks like one.
-var address = regexp.MustCompile(`(?:"[^"]*"|[^\s<>()",;:]+)@[^\s<>()",;:]+`)
-
 // told hides addresses from accounts in what a lane says of itself: its last answer may have been to another account's
 // mail. What a delivery was answered itself is in its events, word for word.
 func told(ctx context.Context, why string) string {
 	if callerOf(ctx).operator {
 		return why
 	}
-	return address.ReplaceAllString(why, "(address)")
+	return mail.MaskAddresses(why)
 }
 
 func (a *API) messageEvents(ctx context.Context, in *messageInput) (*eventsOutput, error) {

@@ -242,7 +242,9 @@ func (c *core) expire(e *entry) {
 	reason := "its deadline passed before it could be tried"
 	last := e.d.Last
 	if g := c.gateOf(e); g != nil && (last == nil || g.last.At.After(last.At)) {
-		last = &g.last
+		answer := g.last // perhaps to another account's mail
+		answer.Reply = mail.MaskAddresses(answer.Reply)
+		last = &answer
 	}
 	if last != nil {
 		reason = "its deadline passed; the last answer was: " + last.Reply

@@ -259,11 +259,11 @@ func (p *Projector) step(ctx context.Context, watermark uint64) (n int, upTo uin
 		// All that was committed has been read; what is missing up to there was set aside as damaged.
 		upTo = max(upTo, newest)
 	}
-	p.persist(ctx, "events cannot be recorded; mail goes on and the outbox grows", func() error {
+	recorded := p.persist(ctx, "events cannot be recorded; mail goes on and the outbox grows", func() error {
 		return p.opts.Store.WriteEvents(ctx, p.opts.Outbox.ID(), upTo, events)
 	})
-	if ctx.Err() != nil {
-		// Perhaps recorded, perhaps not: the next start finds out.
+	if !recorded {
+		// The stop came first. Perhaps they are, perhaps not: the next start finds out.
 		return 0, watermark
 	}
 	p.inHand(time.Time{})
@@ -320,12 +320,12 @@ func (p *Projector) trim(ctx context.Context) {
 	p.update(func(s *Status) { s.Trimmed = upto })
 }
 
-// persist calls fn until it succeeds or ctx ends, with growing pauses.
-func (p *Projector) persist(ctx context.Context, what string, fn func() error) {
+// persist calls fn until it succeeds or ctx ends, with growing pauses, and reports whether it succeeded.
+func (p *Projector) persist(ctx context.Context, what string, fn func() error) (done bool) {
 	var logged time.Time
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := fn()
-		if err == nil || ctx.Err() != nil {
+		if done = err == nil; done || ctx.Err() != nil {
 			break
 		}
 		now := p.opts.Now()
@@ -346,6 +346,7 @@ func (p *Projector) persist(ctx context.Context, what string, fn func() error) {
 		p.opts.Logger.Info("events are recorded again")
 	}
 	p.update(func(s *Status) { s.Err, s.ErrSince = nil, time.Time{} })
+	return done
 }
 
 // await waits for a hint, for a second at most.

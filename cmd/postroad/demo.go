@@ -459,9 +459,9 @@ The platform stays up; Ctrl-C ends it. Try it:
   curl %s/v1/messages -H "Authorization: Bearer %s" \
        -H "Content-Type: application/json" \
        -d '{"from":"info@%s","to":"busy@mailbox.test","subject":"Hi","text":"Hello"}'
-  postroad trace ID --data %s
-  postroad queue --data %s
-`, a.smtp, a.login, a.password, demoDomain, a.http, a.key, demoDomain, filepath.Join(d.data, "data"), filepath.Join(d.data, "data"))
+  %s trace ID --data %s
+  %[8]s queue --data %[9]s
+`, a.smtp, a.login, a.password, demoDomain, a.http, a.key, demoDomain, os.Args[0], filepath.Join(d.data, "data"))
 }
 
 func (d *demo) say(format string, args ...any) {

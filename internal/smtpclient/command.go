@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/smtp"
 )
 
 // maxEnvID and maxORcpt bound DSN parameters, in octets as sent (RFC 3461 §4.4 and §4.2). One that is longer is left
@@ -75,16 +76,8 @@ func appendNotify(b []byte, n mail.Notify) []byte {
 // appendParam appends name and value, the value in xtext (RFC 3461 §4), or nothing when that is longer than limit. The
 // address type of an ORCPT needs no encoding.
 func appendParam(b []byte, name, value string, limit int) []byte {
-	const hex = "0123456789ABCDEF"
 	start := len(b)
-	b = append(b, name...)
-	for i := range len(value) {
-		if v := value[i]; v <= ' ' || v >= 0x7f || v == '+' || v == '=' {
-			b = append(b, '+', hex[v>>4], hex[v&15])
-		} else {
-			b = append(b, v)
-		}
-	}
+	b = smtp.AppendXtext(append(b, name...), value)
 	if len(b)-start-len(name) > limit {
 		return b[:start]
 	}

@@ -35,7 +35,7 @@ func freeOr(addr string) string {
 	return addr
 }
 
-// text is the body of a sample message.
+// sampleText is the body of a sample message.
 func sampleText(s practice.Sample) string {
 	text := "This message goes to an address where this happens: " + s.Subject + ".\r\n"
 	if s.EightBit {

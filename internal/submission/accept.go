@@ -152,14 +152,16 @@ func (s *Service) commit(ctx context.Context, d draft, p platform.Principal, in 
 func (s *Service) commitDeliveries(ctx context.Context, d draft, m *mail.Message, c stored) (_ *Receipt, err error) {
 	receipt := &Receipt{Message: m.ID, Count: len(d.recipients), Recipients: make([]RecipientResult, 0, min(len(d.recipients), MaxListed))}
 	acc := &spool.Acceptance{Message: m, Body: c.body, Idempotency: d.idem}
-	staged := map[mail.QueueKey]bool{}
+	staged := map[mail.QueueKey]bool{} // queues with staged deliveries; a stage of suppressed recipients alone has none
+	begun := false
 	defer func() {
-		if err != nil && len(staged) > 0 {
+		if err != nil && begun {
 			err = errors.Join(err, s.o.Spool.Unstage(context.WithoutCancel(ctx), m.ID))
 		}
 	}()
 	for i := range d.recipients {
 		if len(acc.Events) >= spool.MaxStage-1 && i < len(d.recipients)-1 {
+			begun = true // a stage that fails half-way has to be taken away as well
 			if err := s.o.Spool.Stage(ctx, m.ID, acc.Deliveries, acc.Events); err != nil {
 				return nil, spoolError(err)
 			}

@@ -40,6 +40,9 @@ type batch struct {
 	key string
 }
 
+// stopNudge is how often a batch is reminded of a stop.
+const stopNudge = 50 * time.Millisecond
+
 // sendBatch takes one JSON message per line and answers each with a line, as it comes.
 func (a *API) sendBatch(w http.ResponseWriter, r *http.Request) {
 	p, err := a.sender(r.Context())
@@ -66,8 +69,19 @@ func (a *API) sendBatch(w http.ResponseWriter, r *http.Request) {
 		defer close(watched)
 		select {
 		case <-a.o.Stopping:
-			_ = b.rc.SetReadDeadline(time.Unix(1, 0)) // wakes a read that waits for the client
 		case <-over:
+			return
+		}
+		// Wakes a read that waits for the client; again and again, for others set the connection's deadline too.
+		again := time.NewTicker(stopNudge)
+		defer again.Stop()
+		for {
+			_ = b.rc.SetReadDeadline(time.Unix(1, 0))
+			select {
+			case <-again.C:
+			case <-over:
+				return
+			}
 		}
 	}()
 	b.run()

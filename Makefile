@@ -25,7 +25,7 @@ test: ## all tests that need nothing but Go
 
 .PHONY: race
 race: ## the same under the race detector
-	$(GO) test -race ./...
+	@test/race.sh ./...
 
 .PHONY: fuzz
 FUZZTIME ?= 10s

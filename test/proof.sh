@@ -54,6 +54,7 @@ tests() { env POSTROAD_PROOF=1 go test -count=1 -v -timeout 30m "$1" -run "$2"; 
 
 proof 'Spool: a page behind a million settled deliveries' '/schedule_test|^(--- |FAIL)/' tests ./internal/spool TestPageFromCursor
 proof 'Spool: memory of 100,000 deferred deliveries' '/bench_test|^(--- |FAIL)/' tests ./internal/spool TestIdleMemory
+proof 'Record: ten million events over 30 days' '/record_test|^(--- |FAIL)/' tests ./internal/projector TestFullRecord
 proof "Crash: $rounds rounds under load" '/kills,/ { sub(/^crash: /, ""); gsub(/; /, "\n"); print }' go run ./test/crash -rounds "$rounds" -postroad "$postroad"
 proof 'Start and rest with 100,000 deferred deliveries over 10,000 domains' '/deferred deliveries/' go run ./test/proof -postroad "$postroad"
 if command -v smtp-source >/dev/null; then

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postroad/postroad/internal/bounce"
+	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/report"
 )
 
@@ -43,13 +44,16 @@ type classifiedRecipient struct {
 const maxClassifyLine = 1 << 20
 
 func newClassifyCmd() *cobra.Command {
-	var replies, explain bool
+	var replies, explain, suggest bool
 	var rulesDir string
 	cmd := &cobra.Command{
 		Use: "classify FILE...", Short: "Say what bounces and replies mean", GroupID: "files", Args: cobra.MinimumNArgs(1),
 		Long: `Reads mails that came back and prints, one JSON object a line, what each is and what it means for each
 recipient. With --replies the files are tables of SMTP replies, columns separated by tabs; a header line names
-the columns, of which code, enhanced and text are read. "-" reads standard input. Needs no running platform.`,
+the columns, of which code, enhanced and text are read. "-" reads standard input. Needs no running platform.
+
+With --suggest it prints instead, for every wording no rule knows, a rule to complete: put it into the folder of
+own rules (bounce.rules) once class and provenance are right; --rules tries a folder.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			rules := bounce.Default()
 			if rulesDir != "" {
@@ -60,6 +64,9 @@ the columns, of which code, enhanced and text are read. "-" reads standard input
 			}
 			out := bufio.NewWriter(cmd.OutOrStdout())
 			c := classifier{rules: rules, explain: explain, out: json.NewEncoder(out)}
+			if suggest {
+				c.unknown = &unknownReplies{}
+			}
 			c.out.SetEscapeHTML(false)
 			for _, file := range args {
 				read := c.mail
@@ -70,12 +77,17 @@ the columns, of which code, enhanced and text are read. "-" reads standard input
 					return err
 				}
 			}
+			if suggest {
+				c.unknown.print(out)
+			}
 			return out.Flush()
 		},
 	}
 	cmd.Flags().BoolVar(&replies, "replies", false, "read tables of SMTP replies")
 	cmd.Flags().BoolVar(&explain, "explain", false, "say which rule decided, and which others held")
+	cmd.Flags().BoolVar(&suggest, "suggest", false, "print a rule to complete for every wording no rule knows")
 	cmd.Flags().StringVar(&rulesDir, "rules", "", "folder of rule files laid over the built-in ones")
+	cmd.MarkFlagsMutuallyExclusive("explain", "suggest")
 	return cmd
 }
 
@@ -96,6 +108,7 @@ type classifier struct {
 	rules   *bounce.Ruleset
 	explain bool
 	out     *json.Encoder
+	unknown *unknownReplies // nil: verdicts are printed
 }
 
 // mail classifies one mail.
@@ -112,6 +125,12 @@ func (c *classifier) mail(name string, r io.Reader) error {
 	}
 	for i, v := range c.rules.Report(rep) {
 		rc := &rep.Recipients[i]
+		if c.unknown != nil {
+			if v.Class == mail.ClassOther {
+				c.unknown.add(bounce.Input{Code: rc.Code, Enhanced: rc.Status, Text: rc.Diagnostic})
+			}
+			continue
+		}
 		got := classifiedRecipient{
 			Address: rc.Address, Status: rc.Status.String(), Class: string(v.Class), Action: string(v.Action), Diagnostic: rc.Diagnostic,
 		}
@@ -122,6 +141,9 @@ func (c *classifier) mail(name string, r io.Reader) error {
 			got.Rule, got.Scope = v.Rule, string(v.Scope)
 		}
 		line.Recipients = append(line.Recipients, got)
+	}
+	if c.unknown != nil {
+		return nil
 	}
 	return c.out.Encode(line)
 }
@@ -171,6 +193,12 @@ func (c *classifier) replies(name string, r io.Reader) error {
 
 func (c *classifier) reply(input string, in bounce.Input) error {
 	x := c.rules.Explain(in)
+	if c.unknown != nil {
+		if x.Verdict.Class == mail.ClassOther {
+			c.unknown.add(in)
+		}
+		return nil
+	}
 	got := classifiedRecipient{
 		Status: in.Enhanced.String(), Class: string(x.Verdict.Class), Action: string(x.Verdict.Action), Diagnostic: in.Text,
 	}

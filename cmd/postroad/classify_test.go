@@ -72,3 +72,29 @@ func TestClassifyWrongInput(t *testing.T) {
 		t.Error("a missing file gives no error")
 	}
 }
+
+// TestClassifySuggest: what --suggest prints loads as a folder of rules, which then know the replies.
+func TestClassifySuggest(t *testing.T) {
+	const table = "code\ttext\n550\tThe vault of joe@example.com was sealed\n550\tThe vault of jane@example.org was sealed\n" +
+		"599\tthe vault of somebody was sealed\n550\tthe moat is dry today\n550\tuser unknown\n550\t192.0.2.1\n550\t?\n"
+	got, err := classify(t, table, "--replies", "--suggest", "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(got, "[[rule]]") != 2 || !strings.HasPrefix(got, "# seen 2 times\n") || strings.Contains(got, "joe@") || !strings.Contains(got, "no rule: ") || !strings.Contains(got, "a rule above takes it: 599") {
+		t.Errorf("got\n%s", got)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "own.toml"), []byte(got), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = classify(t, table, "--replies", "--suggest", "--rules", dir, "-"); err != nil {
+		t.Fatalf("%v\n%s", err, got)
+	}
+	if got, err = classify(t, table, "--replies", "--explain", "--rules", dir, "-"); err != nil || strings.Count(got, `"rule":"own-`) != 4 {
+		t.Errorf("%v\n%s", err, got)
+	}
+	if _, err := classify(t, table, "--replies", "--rules", filepath.Join(dir, "missing"), "-"); err == nil {
+		t.Error("a folder of rules that is not there is taken for an empty one")
+	}
+}

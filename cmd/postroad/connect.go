@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -16,13 +18,16 @@ const defaultURL = "http://127.0.0.1:2080"
 // connection are the flags of commands that ask a running platform.
 type connection struct {
 	url, key, data, account string
-	json                    bool
+	// chosen reports that the data folder was named, on the command line or in the environment.
+	chosen func() bool
+	json   bool
 }
 
 func (c *connection) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.url, "url", os.Getenv("POSTROAD_URL"), "API address (POSTROAD_URL); without it the admin socket of a platform on this machine")
 	f.StringVar(&c.data, "data", envOr("POSTROAD_DATA", config.Default().Data), "data folder of the platform, to find its admin socket (POSTROAD_DATA)")
+	c.chosen = func() bool { return f.Changed("data") || os.Getenv("POSTROAD_DATA") != "" }
 	f.StringVar(&c.account, "account", os.Getenv("POSTROAD_ACCOUNT"), "account to act for, as operator (POSTROAD_ACCOUNT)")
 	f.BoolVar(&c.json, "json", false, "print JSON")
 	// A key on the command line would show in the process list.
@@ -30,15 +35,23 @@ func (c *connection) add(cmd *cobra.Command) {
 	cmd.GroupID = "use"
 }
 
-// open finds the platform: at --url with the key in POSTROAD_API_KEY, else by its admin socket.
+// open finds the platform: at --url with the key in POSTROAD_API_KEY, else by its admin socket. A data folder that was named, or
+// that is there, is the platform that is meant: where it does not run no other one is asked, for a change would be made to
+// the wrong one.
 func (c *connection) open(cmd *cobra.Command) (*client.Client, error) {
 	o := client.Options{URL: c.url, Key: c.key, Account: c.account}
 	if c.url == "" {
-		socket, err := client.Discover(cmd.Context(), c.data, defaultURL)
+		loopback := defaultURL
+		if _, err := os.Stat(c.data); err == nil || c.chosen() {
+			loopback = ""
+		}
+		socket, err := client.Discover(cmd.Context(), c.data, loopback)
 		if err != nil {
 			return nil, err
 		}
-		o.Socket = socket
+		if o.Socket = socket; loopback != "" {
+			fmt.Fprintln(cmd.ErrOrStderr(), dim("asking the platform in "+filepath.Dir(socket)+"; name another with --data or --url"))
+		}
 	}
 	cl, err := client.New(o)
 	if err != nil {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,7 +33,7 @@ const (
 	demoGreylist = 1500 * time.Millisecond
 	demoSlow     = 2 * time.Second
 	// demoPatience is how long the sample set may take before it counts as lost.
-	demoPatience = 90 * time.Second
+	demoPatience = 3 * time.Minute
 )
 
 var demoRetries = []config.Duration{config.Duration(time.Second), config.Duration(2 * time.Second), config.Duration(2 * time.Second), config.Duration(4 * time.Second)}
@@ -77,11 +79,14 @@ type demo struct {
 
 // demoSample is a sample message and what became of it.
 type demoSample struct {
-	Name      string   `json:"name"`
-	Via       string   `json:"via"`
-	Recipient string   `json:"recipient"`
-	Expected  string   `json:"expected"`
-	Got       string   `json:"got"`
+	Name      string `json:"name"`
+	Via       string `json:"via"`
+	Recipient string `json:"recipient"`
+	Expected  string `json:"expected"`
+	Got       string `json:"got"`
+	// Then is the event that a report is to bring after it was taken, and GotThen the one it brought.
+	Then      string   `json:"then,omitempty"`
+	GotThen   string   `json:"got_then,omitempty"`
 	Class     string   `json:"class,omitempty"`
 	Attempts  int      `json:"attempts"`
 	Uncertain bool     `json:"uncertain,omitempty"`
@@ -103,11 +108,17 @@ func (d *demo) run(ctx context.Context) (err error) {
 	} else if entries, derr := os.ReadDir(d.data); derr == nil && len(entries) > 0 {
 		return fmt.Errorf("demo: %s is not empty; the demo wants a fresh folder", d.data)
 	}
-	key, record, err := demoKey()
+	key, record, err := demoKey(demoDomain)
 	if err != nil {
 		return err
 	}
-	d.internet, err = practice.Start(ctx, practice.Options{GreylistDelay: demoGreylist, Slow: demoSlow, Records: []string{record}})
+	ownKey, ownRecord, err := demoKey(demoHost)
+	if err != nil {
+		return err
+	}
+	d.internet, err = practice.Start(ctx, practice.Options{GreylistDelay: demoGreylist, Slow: demoSlow, Records: []string{
+		record, ownRecord, demoDomain + ". MX 10 mx1.mailbox.test.", // the shop reads its mail there: notices come to it
+	}})
 	if err != nil {
 		return fmt.Errorf("demo: start the practice internet: %w", err)
 	}
@@ -132,7 +143,12 @@ func (d *demo) run(ctx context.Context) (err error) {
 		stop()
 		err = errors.Join(err, <-ended)
 	}()
-	if d.access, err = d.declare(ctx, key); err != nil {
+	if home, ok := d.node.Addrs("return-path")[0].(*net.TCPAddr); ok {
+		if err := d.internet.AddHome(demoHost, home.AddrPort()); err != nil {
+			return err
+		}
+	}
+	if d.access, err = d.declare(ctx, key, ownKey); err != nil {
 		return err
 	}
 	if err := d.submit(ctx); err != nil {
@@ -154,7 +170,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 }
 
 // demoKey makes a signing key and the DNS record that shows it, so that the practice internet knows it from the start.
-func demoKey() (pem, record string, err error) {
+func demoKey(domain string) (pem, record string, err error) {
 	signer, err := dkim.GenerateRSA()
 	if err != nil {
 		return "", "", err
@@ -168,23 +184,28 @@ func demoKey() (pem, record string, err error) {
 	for chunk := range slices.Chunk([]byte(dkim.PublicRecord(signer.Public())), 255) {
 		fmt.Fprintf(&quoted, " %q", chunk)
 	}
-	return encodePEM(der), "pr1._domainkey." + demoDomain + ". 300 IN TXT" + quoted.String(), nil
+	return encodePEM(der), "pr1._domainkey." + domain + ". 300 IN TXT" + quoted.String(), nil
 }
 
-// demoDomain is the sender domain of the samples.
-const demoDomain = "shop.test"
+// demoDomain is the sender domain of the samples, demoHost the platform's own name and return domain.
+const (
+	demoDomain = "shop.test"
+	demoHost   = "postroad.test"
+)
 
 func (d *demo) config() config.Config {
 	c := config.Default()
-	c.Hostname = "postroad.test"
+	c.Hostname = demoHost
 	c.Data = filepath.Join(d.data, "data")
 	c.HTTP.Listen = []string{"127.0.0.1:0"}
 	c.Submission.Listen, c.Submission.ListenTLS = []string{"127.0.0.1:0"}, []string{"127.0.0.1:0"}
+	c.ReturnPath.Listen = []string{"127.0.0.1:0"}
 	if !d.exit {
 		// To be tried by hand at the ports the documentation names, where they are free.
 		c.HTTP.Listen = []string{freeOr(config.Default().HTTP.Listen[0])}
 		c.Submission.Listen = []string{freeOr(config.Default().Submission.Listen[0])}
 		c.Submission.ListenTLS = []string{freeOr(config.Default().Submission.ListenTLS[0])}
+		c.ReturnPath.Listen = []string{freeOr(config.Default().ReturnPath.Listen[0])}
 	}
 	c.DNS.Servers = []string{d.internet.DNSAddr().String()}
 	c.Delivery.Port, c.Delivery.AllowPrivate, c.Delivery.Transcripts = d.internet.Port(), true, "all"
@@ -196,8 +217,9 @@ func (d *demo) config() config.Config {
 }
 
 // declare makes the account the samples are sent from, as an operator would with `postroad apply`.
-func (d *demo) declare(ctx context.Context, key string) (demoAccess, error) {
-	state, kinds, err := manage.ParseState([]byte(fmt.Sprintf(demoState, demoDomain, "'''\n"+key+"'''")))
+func (d *demo) declare(ctx context.Context, key, own string) (demoAccess, error) {
+	quote := func(pem string) string { return "'''\n" + pem + "'''" }
+	state, kinds, err := manage.ParseState([]byte(fmt.Sprintf(demoState, demoDomain, quote(key), demoHost, quote(own))))
 	if err != nil {
 		return demoAccess{}, err
 	}
@@ -239,6 +261,19 @@ name = "shop"
   name = "api"
   kind = "api"
 
+[[accounts]]
+name = "postroad"
+
+  [[accounts.senders]]
+  name = %q
+  verified = true
+
+    [[accounts.senders.keys]]
+    selector = "pr1"
+    algorithm = "rsa-2048"
+    active = true
+    private_key = %s
+
 [[routes]]
 name = "direct"
 kind = "mx"
@@ -254,7 +289,7 @@ func (d *demo) submit(ctx context.Context) error {
 	d.begin = time.Now()
 	d.say("%s  %s  %-9s %s", strong("TIME "), strong(fmt.Sprintf("%-28s", "RECIPIENT")), strong("EVENT"), strong("WHAT HAPPENED"))
 	for i, s := range d.internet.Samples() {
-		x := &demoSample{Name: s.Name, Recipient: s.Recipient, Expected: string(s.Want), sample: s, Via: "smtp"}
+		x := &demoSample{Name: s.Name, Recipient: s.Recipient, Expected: string(s.Want), Then: string(s.Then), sample: s, Via: "smtp"}
 		if s.Want == mail.Deferred {
 			x.Expected = string(mail.Expired) // nobody will ever take it: it waits until its deadline
 		}
@@ -293,6 +328,13 @@ func (d *demo) see(events []*mail.Event) {
 
 // take notes what an event says of a sample.
 func (d *demo) take(x *demoSample, e *mail.Event) {
+	if e.Report != nil { // told by mail, after the message was taken
+		if x.GotThen = string(e.Type); e.Class != "" {
+			x.Class = string(e.Class)
+		}
+		d.show(e)
+		return
+	}
 	// An expiry repeats the last answer; what counts is why there was no better one.
 	if a := e.Attempt; a != nil && e.Type != mail.EventExpired {
 		x.Attempts, x.Reply = x.Attempts+1, a.Reply
@@ -314,7 +356,9 @@ func (d *demo) show(e *mail.Event) {
 	}
 	what := e.Reason
 	if a := e.Attempt; a != nil {
-		what = a.Reply
+		if what = a.Reply; what == "" {
+			what = e.Reason
+		}
 		if a.TLSNote != "" {
 			what += " (" + a.TLSNote + ")"
 		}
@@ -322,24 +366,37 @@ func (d *demo) show(e *mail.Event) {
 			what = warn("uncertain: ") + what
 		}
 	}
+	if r := e.Report; r != nil {
+		what = "by mail (" + r.Kind + "): " + what
+	}
 	if e.Type == mail.EventDeferred && !e.Next.IsZero() {
 		what = "again in " + span(time.Until(e.Next)) + ": " + what
 	}
 	state := paint(string(e.Type))
-	fmt.Fprintf(d.out, "%5.1fs %-28s %s%s %s %s\n", e.At.Sub(d.begin).Seconds(), oneLine(e.Recipient, 28), state, strings.Repeat(" ", max(0, 9-visible(state))), string(e.Class), dim(oneLine(what, 96)))
+	fmt.Fprintf(d.out, "%5.1fs %-28s %s%s %s %s\n", e.At.Sub(d.begin).Seconds(), oneLine(e.Recipient, 28), state, strings.Repeat(" ", max(0, 9-columns(state))), string(e.Class), dim(oneLine(what, 96)))
 }
 
-// wait waits until every sample has come to its end.
+// settled reports whether every sample has come to its end, and what comes back by mail has come and been read.
+func (d *demo) settled() bool {
+	d.mu.Lock()
+	letters := 0
+	open := slices.ContainsFunc(d.samples, func(x *demoSample) bool {
+		letters += x.sample.Letters
+		return x.Got == "" || x.Then != "" && x.GotThen == ""
+	})
+	d.mu.Unlock()
+	c := d.internet.Counters()
+	return !open && c.Reports+c.ReportsLost >= int64(letters) && d.node.Unsettled() == 0
+}
+
+// wait waits until everything is settled.
 func (d *demo) wait(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, demoPatience)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		d.mu.Lock()
-		open := slices.ContainsFunc(d.samples, func(x *demoSample) bool { return x.Got == "" })
-		d.mu.Unlock()
-		if !open {
+		if d.settled() {
 			return nil
 		}
 		select {
@@ -362,6 +419,9 @@ type demoSummary struct {
 	Expired    int           `json:"expired"`
 	Suppressed int           `json:"suppressed"`
 	Cancelled  int           `json:"cancelled"`
+	Late       int           `json:"late_bounced"`
+	Complained int           `json:"complained"`
+	AutoReply  int           `json:"auto_replied"`
 	Lost       int           `json:"lost"`
 	Duplicate  int           `json:"duplicates"`
 	Seconds    float64       `json:"seconds"`
@@ -399,6 +459,14 @@ func (d *demo) summary() bool {
 		if x.Got == "" {
 			s.Lost++
 		}
+		switch mail.EventType(x.GotThen) {
+		case mail.EventBounced:
+			s.Late++
+		case mail.EventComplained:
+			s.Complained++
+		case mail.EventAutoReplied:
+			s.AutoReply++
+		}
 		for _, e := range s.ends() {
 			if x.Got == string(e.result) {
 				*e.count++
@@ -413,11 +481,17 @@ func (d *demo) summary() bool {
 	fmt.Fprintln(d.out)
 	rows := [][]string{{"SAMPLE", "WHAT HAPPENS THERE", "EXPECTED", "GOT", "TRIES", "CLASS"}}
 	for _, x := range d.samples {
-		got := paint(x.Got)
+		expected, got := x.Expected, paint(x.Got)
+		if x.Then != "" {
+			expected += ", " + x.Then
+		}
+		if x.GotThen != "" {
+			got += ", " + paint(x.GotThen)
+		}
 		if !x.OK {
 			got += bad(" ✗ " + strings.Join(x.Wrong, "; "))
 		}
-		rows = append(rows, []string{x.Name, x.sample.Subject, x.Expected, got, fmt.Sprint(x.Attempts), x.Class})
+		rows = append(rows, []string{x.Name, x.sample.Subject, expected, got, fmt.Sprint(x.Attempts), x.Class})
 	}
 	table(d.out, rows)
 	fmt.Fprintf(d.out, "\n%d accepted in %.1f s: ", s.Accepted, s.Seconds)
@@ -427,6 +501,7 @@ func (d *demo) summary() bool {
 		}
 	}
 	fmt.Fprintf(d.out, "%d lost\n", s.Lost)
+	fmt.Fprintf(d.out, "came back by mail: %d late bounces, %d complaints, %d automatic replies\n", s.Late, s.Complained, s.AutoReply)
 	return s.OK
 }
 
@@ -436,7 +511,10 @@ func (d *demo) judge(x *demoSample) {
 	if x.Got != x.Expected {
 		x.Wrong = append(x.Wrong, "expected "+x.Expected)
 	}
-	if want := string(x.sample.WantClass); want != "" && x.Class != want {
+	if x.GotThen != x.Then {
+		x.Wrong = append(x.Wrong, "then expected "+cmp.Or(x.Then, "nothing"))
+	}
+	if want := string(cmp.Or(x.sample.ThenClass, x.sample.WantClass)); want != "" && x.Class != want {
 		x.Wrong = append(x.Wrong, "class expected "+want)
 	}
 	if x.Attempts < x.sample.Attempts {

@@ -43,15 +43,19 @@ func main() {
 }
 
 // run runs one command line and returns the exit code.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdin io.Reader, to, stderr io.Writer) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	out := &results{Writer: guard(to)}
+	root.SetOut(out)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	if err == nil && out.err != nil {
+		err = fmt.Errorf("write the result: %w", out.err)
+	}
 	var code exitError
 	var usage usageError
 	switch {
@@ -90,9 +94,14 @@ Start with "postroad demo" (a platform on a practice internet) or "postroad serv
 	})
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run the platform:"}, &cobra.Group{ID: "use", Title: "Use a running platform:"}, &cobra.Group{ID: "files", Title: "Work on files:"})
 	root.AddCommand(newServeCmd(), newDemoCmd(), newConfigCmd())
-	root.AddCommand(newSendCmd(), newTraceCmd(), newQueueCmd(), newAlertsCmd(), newApplyCmd(), newExportCmd())
+	root.AddCommand(newSuppressCmd())
+	root.AddCommand(newSendCmd(), newTraceCmd(), newQueueCmd(), newAlertsCmd(), newArchiveCmd(), newResendCmd(), newLegalHoldCmd(), newEraseCmd(), newAuditCmd(), newApplyCmd(), newExportCmd())
+	root.AddCommand(newWebhooksCmd())
+	root.AddCommand(newSearchCmd(), newReportCmd(), newUnfinishedCmd(), newRepliesCmd())
+	root.AddCommand(newFeedbackCmd(), newMailboxCmd())
 	root.AddCommand(newClassifyCmd(), newSpoolCmd(), newBackupCmd(), newRestoreCmd(), newVersionCmd())
 	wrapArgs(root)
+	complete(root)
 	return root
 }
 

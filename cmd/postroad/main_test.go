@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,13 +41,24 @@ func postroad(t testing.TB, stdin string, args ...string) said {
 	return said{code, out.String(), err.String()}
 }
 
-// want checks the exit code, and that the output has every text.
+// eventually says the same until the output has the text: what is shown comes from the record, which follows.
+func eventually(t testing.TB, text string, args ...string) said {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if s := postroad(t, "", args...); strings.Contains(s.out, text) || time.Now().After(deadline) {
+			return s.want(t, s.code, text)
+		}
+	}
+}
+
+// want checks the exit code, and that the output has every text. After success standard error has nothing but remarks that are
+// wanted.
 func (s said) want(t testing.TB, code int, texts ...string) said {
 	t.Helper()
 	if s.code != code {
 		t.Errorf("exit %d, want %d\nout: %s\nerr: %s", s.code, code, s.out, s.err)
 	}
-	if code == exitOK && s.err != "" {
+	if code == exitOK && s.err != "" && !slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(s.err, text) }) {
 		t.Errorf("standard error has %q", s.err)
 	}
 	for _, text := range texts {
@@ -85,6 +97,10 @@ func TestUsage(t *testing.T) {
 		{"completion bash", exitOK, "postroad"},
 		{"completion zsh", exitOK, "postroad"},
 		{"completion fish", exitOK, "postroad"},
+		{"__completeNoDesc search --class policy", exitOK, "ShellCompDirectiveNoFileComp"},
+		{"__complete webhooks deliveries --data " + nowhere + " x", exitOK, "ShellCompDirectiveNoFileComp"},
+		{"search --from yesterday", exitUsage, "--from: \"yesterday\" is no time"},
+		{"feedback list --since never", exitUsage, "--from: \"never\""},
 		{"nonsense", exitUsage, "nonsense"},
 		{"serve --nonsense", exitUsage, "nonsense"},
 		{"serve extra", exitUsage, "extra"},
@@ -158,9 +174,10 @@ func testPlatform(t *testing.T) (data, url string, stop func()) {
 	c := config.Default()
 	c.Hostname, c.Data = "mail.shop.test", filepath.Join(t.TempDir(), "data")
 	free := []string{"127.0.0.1:0"}
-	c.HTTP.Listen, c.Submission.Listen, c.Submission.ListenTLS = free, free, free
+	c.HTTP.Listen, c.Submission.Listen, c.Submission.ListenTLS, c.ReturnPath.Listen = free, free, free, free
 	c.Delivery.AllowPrivate, c.Delivery.Port, c.DNS.Servers = true, internet.Port(), []string{internet.DNSAddr().String()}
 	c.Spool.Ballast, c.Spool.MinFree = 0, 1<<20
+	c.Webhook.AllowPrivate, c.Webhook.AllowHTTP = true, true
 	n, err := node.Open(context.Background(), node.Options{Config: c})
 	if err != nil {
 		t.Fatal(err)
@@ -208,12 +225,12 @@ func TestCommands(t *testing.T) {
 	postroad(t, "[[accounts]]\nname = \"x\"\nstatus = 1\n", at("apply", "-f", "-")...).want(t, exitFailure, "3:1", "status")
 
 	// send, trace
-	from := at("send", "--account", "shop", "--from", "info@shop.test", "--subject", "Hello", "--text", "It works.")
+	from := at("send", "--account", "shop", "--from", "info@shop.test", "--subject", "Hello", "--text", "It works.", "--timeout", "5m")
 	postroad(t, "", append(from, "--to", "alice@mailbox.test")...).want(t, exitOK, "accepted", "delivered", "alice@mailbox.test")
 	postroad(t, "", append(from, "--to", "unknown@mailbox.test")...).want(t, exitNotAsWanted, "bounced", "invalid-recipient")
 	postroad(t, "", append(from, "--to", "a@@b")...).want(t, exitFailure, "An address is not valid", "to[0]")
 	postroad(t, "", at("send", "--account", "shop", "--from", "ceo@elsewhere.test", "--to", "a@mailbox.test", "--text", "x")...).want(t, exitFailure, "may not write as this sender")
-	postroad(t, "From: info@shop.test\nTo: raw@mailbox.test\nSubject: x\n\nhello\n", at("send", "--account", "shop", "--raw", "-")...).want(t, exitOK, "delivered", "raw@mailbox.test")
+	postroad(t, "From: info@shop.test\nTo: raw@mailbox.test\nSubject: x\n\nhello\n", at("send", "--account", "shop", "--raw", "-", "--timeout", "5m")...).want(t, exitOK, "delivered", "raw@mailbox.test")
 	var m message
 	postroad(t, "", append(from, "--to", "alice@mailbox.test", "--json")...).want(t, exitOK).json(t, &m)
 	if len(m.Deliveries) != 1 || m.Deliveries[0].State != "delivered" {
@@ -238,6 +255,7 @@ func TestCommands(t *testing.T) {
 	postroad(t, "", "trace", m.ID, "--url", url).want(t, exitFailure, "API key is not valid")
 	t.Setenv("POSTROAD_API_KEY", "")
 
+	feedbackCommands(t, at, &m)
 	queueCommands(t, at, from)
 	postroad(t, "", at("alerts")...).want(t, exitOK, "no alerts")
 	var alerts struct{ Items []any }
@@ -261,35 +279,74 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// feedbackCommands hands in what came back on a message, twice, and a mail that is no report.
+func feedbackCommands(t *testing.T, at func(...string) []string, m *message) {
+	t.Helper()
+	bounce := "From: MAILER-DAEMON@isp.test\nSubject: Undelivered\nMIME-Version: 1.0\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\n\n" +
+		"--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.isp.test\n\nFinal-Recipient: rfc822; alice@mailbox.test\nAction: failed\nStatus: 5.2.2\n" +
+		"Diagnostic-Code: smtp; 552 5.2.2 mailbox full\n\n--b\nContent-Type: text/rfc822-headers\n\nMessage-ID: <" + m.MessageID + ">\n\n--b--\n"
+	add := func(text string) string {
+		t.Helper()
+		id, _, _ := strings.Cut(postroad(t, text, at("feedback", "add", "-", "--account", "shop")...).want(t, exitOK, "rpt_").out, " ")
+		for deadline := time.Now().Add(5 * time.Minute); postroad(t, "", at("feedback", "show", id)...).code != exitOK; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("a report is not read")
+			}
+		}
+		return id
+	}
+	first, again := add(bounce), add(bounce)
+	postroad(t, "", at("feedback", "show", first)...).want(t, exitOK, "acted", "evidence    match", "says of alice@mailbox.test: failed 5.2.2 mailbox-full", "bounced")
+	postroad(t, "", at("feedback", "show", first, "--raw")...).want(t, exitOK, "552 5.2.2 mailbox full")
+	postroad(t, "", at("feedback", "show", again)...).want(t, exitOK, "replayed", "by report "+first)
+	postroad(t, "", at("feedback", "list", "--of", "shop", "--from", "1h", "--outcome", "replayed")...).want(t, exitOK, "alice@mailbox.test", again)
+	postroad(t, "", at("feedback", "list", "--from", "soon")...).want(t, exitUsage, "6h or 3d")
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		s := postroad(t, "", at("trace", m.ID)...).want(t, exitOK, "a report (bounce) changed nothing: the delivery is bounced already", again)
+		if strings.Contains(s.out, "bounced (late)") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the bounce is not in the timeline: %s", s.out)
+		}
+	}
+	postroad(t, "hello", at("feedback", "add", "-")...).want(t, exitFailure, "it is no mail")
+	postroad(t, "", at("mailbox", "list")...).want(t, exitOK, "nothing came in")
+}
+
 func queueCommands(t *testing.T, at func(...string) []string, from []string) {
 	t.Helper()
-	postroad(t, "", at("queue")...).want(t, exitOK) // lanes may still be listed
+	if s := postroad(t, "", at("queue")...); s.code != exitOK || s.err != "" && s.err != "nothing waits\n" { // lanes may still be listed
+		t.Errorf("queue: %+v", s)
+	}
 	postroad(t, "", at("queue", "hold", "stop", "--domain", "mailbox.test", "--reason", "testing")...).want(t, exitOK, "+ hold stop")
 	postroad(t, "", at("queue", "hold", "bad", "--reason", "no condition")...).want(t, exitFailure, "not valid")
 	postroad(t, "", at("queue", "holds")...).want(t, exitOK, "stop", "testing")
 	id := strings.TrimSpace(postroad(t, "", append(from, "--to", "alice@mailbox.test", "--no-wait")...).want(t, exitOK, "msg_").out)
 	other := strings.TrimSpace(postroad(t, "", append(from, "--to", "bob@mailbox.test", "--no-wait")...).want(t, exitOK, "msg_").out)
 	// Nobody waits for what is held longer than asked.
-	postroad(t, "", append(from, "--to", "carol@mailbox.test", "--timeout", "300ms")...).want(t, exitNotAsWanted, "not known yet", "held")
+	postroad(t, "", append(from, "--to", "carol@mailbox.test", "--timeout", "300ms")...).want(t, exitNotAsWanted, "not known yet")
+	postroad(t, "", append(from, "--to", "dave@mailbox.test", "--timeout", "1ns")...).want(t, exitNotAsWanted, "not known yet") // nor what is never asked about
 	postroad(t, "", at("queue", "list", "--message", id)...).want(t, exitOK, "alice@mailbox.test", "held by stop")
 	var list waitingList
+	eventually(t, "dave@mailbox.test", at("queue", "list", "--held", "stop")...).want(t, exitOK)
 	postroad(t, "", at("queue", "list", "--held", "stop", "--json")...).want(t, exitOK).json(t, &list)
-	if len(list.Deliveries) != 3 {
-		t.Errorf("%d deliveries are held, want 3: %+v", len(list.Deliveries), list)
+	if len(list.Deliveries) != 4 {
+		t.Errorf("%d deliveries are held, want 4: %+v", len(list.Deliveries), list)
 	}
 	var q queues
 	postroad(t, "", at("queue", "--json")...).want(t, exitOK).json(t, &q)
-	if len(q.Queues) != 1 || q.Queues[0].Held != 3 {
+	if len(q.Queues) != 1 || q.Queues[0].Held != 4 {
 		t.Errorf("%+v", q)
 	}
 	postroad(t, "", at("queue", "cancel")...).want(t, exitFailure, "everything")
 	postroad(t, "", at("queue", "cancel", "--message", other, "--reason", "a mistake")...).want(t, exitOK, "cancel: 1 ")
-	postroad(t, "", at("trace", other)...).want(t, exitOK, "cancelled", "a mistake")
+	eventually(t, "a mistake", at("trace", other)...).want(t, exitOK, "cancelled")
 	postroad(t, "", at("queue", "release", "stop")...).want(t, exitOK, "- hold stop")
 	postroad(t, "", at("queue", "release", "stop")...).want(t, exitFailure, "Not found")
 	var done struct{ Count int }
 	postroad(t, "", at("queue", "retry", "--message", id, "--json")...).want(t, exitOK).json(t, &done)
-	for deadline := time.Now().Add(15 * time.Second); ; {
+	for deadline := time.Now().Add(5 * time.Minute); ; {
 		s := postroad(t, "", at("trace", id)...).want(t, exitOK)
 		if strings.Contains(s.out, "250") {
 			break
@@ -298,7 +355,9 @@ func queueCommands(t *testing.T, at func(...string) []string, from []string) {
 			t.Fatalf("released mail does not go out: %s", s.out)
 		}
 	}
-	postroad(t, "", at("queue", "list")...).want(t, exitOK)
+	if s := postroad(t, "", at("queue", "list")...); s.code != exitOK || s.err != "" && (s.err != "nothing waits\n" || s.out != "") {
+		t.Errorf("queue list: %+v", s)
+	}
 }
 
 // Colour is for terminals: what is piped into another program has none, nor has anything where NO_COLOR is set.
@@ -338,6 +397,11 @@ func TestShortForms(t *testing.T) {
 	}
 	if got := clock(time.Time{}); got != "-" {
 		t.Errorf("%q", got)
+	}
+	for _, at := range []time.Time{time.Now(), time.Now().Add(-100 * time.Hour)} {
+		if got, zone := clock(at), at.Local().Format("Z07:00"); !strings.HasSuffix(got, zone) {
+			t.Errorf("%q has no zone %s", got, zone)
+		}
 	}
 	if got := fmt.Sprint(exitError{3}); got != "exit status 3" {
 		t.Errorf("%q", got)

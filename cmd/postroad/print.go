@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/fatih/color"
 )
@@ -41,7 +40,7 @@ func table(w io.Writer, rows [][]string) {
 	widths := make([]int, len(rows[0]))
 	for _, r := range rows {
 		for i, cell := range r {
-			widths[i] = max(widths[i], visible(cell))
+			widths[i] = max(widths[i], columns(cell))
 		}
 	}
 	for n, r := range rows {
@@ -52,27 +51,10 @@ func table(w io.Writer, rows [][]string) {
 			}
 			b.WriteString(cell)
 			if i < len(r)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]-visible(cell)+2))
+				b.WriteString(strings.Repeat(" ", widths[i]-columns(cell)+2))
 			}
 		}
 		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
-	}
-}
-
-// visible is the width of text without its colours.
-func visible(s string) int {
-	n := 0
-	for {
-		start := strings.IndexByte(s, 0x1b)
-		if start < 0 {
-			return n + utf8.RuneCountInString(s)
-		}
-		n += utf8.RuneCountInString(s[:start])
-		end := strings.IndexByte(s[start:], 'm')
-		if end < 0 {
-			return n
-		}
-		s = s[start+end+1:]
 	}
 }
 
@@ -83,26 +65,31 @@ func printJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// oneLine puts a reply on one line of at most max characters.
+// oneLine puts a reply on one line of at most max columns.
 func oneLine(s string, max int) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if utf8.RuneCountInString(s) > max {
-		r := []rune(s)
-		return string(r[:max-1]) + "…"
+	s = foreign(strings.Join(strings.Fields(s), " "))
+	if columns(s) <= max {
+		return s
+	}
+	n := 1 // for the ellipsis
+	for i, r := range s {
+		if n += runeColumns(r); n > max {
+			return s[:i] + "…"
+		}
 	}
 	return s
 }
 
-// clock shows a time of today by its hour, another with its date.
+// clock shows a time of today by its hour, another with its date; both with the zone, for customers and peers have others.
 func clock(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
 	t = t.Local()
 	if time.Since(t).Abs() < 20*time.Hour {
-		return t.Format("15:04:05")
+		return t.Format("15:04:05Z07:00")
 	}
-	return t.Format("2006-01-02 15:04")
+	return t.Format("2006-01-02 15:04Z07:00")
 }
 
 // span shows a duration in its two largest units.

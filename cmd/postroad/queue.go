@@ -49,6 +49,10 @@ func newQueueCmd() *cobra.Command {
 	var conn connection
 	cmd := &cobra.Command{
 		Use: "queue", Short: "What waits, and why; hold, release, retry, cancel", Args: cobra.NoArgs,
+		Example: `  postroad queue
+  postroad queue list --of shop --domain example.com
+  postroad queue retry --domain example.com
+  postroad queue hold slow-down --domain example.com --reason "their servers are down" --for 2h`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return conn.get(cmd, "/v1/queues", nil, &queues{}, func(w io.Writer, v any) { v.(*queues).print(w) })
 		},
@@ -71,7 +75,7 @@ func (c *connection) get(cmd *cobra.Command, path string, q url.Values, into any
 	if c.json {
 		return printJSON(cmd.OutOrStdout(), into)
 	}
-	print(cmd.OutOrStdout(), into)
+	print(c.screen(cmd), into)
 	return nil
 }
 
@@ -114,7 +118,7 @@ type queues struct {
 
 func (q *queues) print(w io.Writer) {
 	if len(q.Queues) == 0 && len(q.Lanes) == 0 {
-		fmt.Fprintln(w, "nothing waits")
+		hint(w, "nothing waits")
 		return
 	}
 	rows := [][]string{{"ACCOUNT", "STREAM", "DOMAIN", "WAITING", "HELD", "SENDING", "OLDEST", "NEXT", "WHY"}}
@@ -128,11 +132,15 @@ func (q *queues) print(w io.Writer) {
 			span(time.Since(x.Oldest)), clock(x.NextDue), oneLine(why, 80),
 		})
 	}
-	table(w, rows)
+	if len(q.Queues) > 0 {
+		table(w, rows)
+	}
 	if len(q.Lanes) == 0 {
 		return
 	}
-	fmt.Fprintln(w)
+	if len(q.Queues) > 0 {
+		fmt.Fprintln(w)
+	}
 	rows = [][]string{{"LANE", "WAITING", "CONNECTIONS", "RESTS UNTIL", "WHY"}}
 	for _, x := range q.Lanes {
 		lane := x.Lane.Route
@@ -152,51 +160,68 @@ func (q *queues) print(w io.Writer) {
 func newQueueListCmd() *cobra.Command {
 	var conn connection
 	var f filterFlags
-	max := 100
+	var p pager
 	cmd := &cobra.Command{
 		Use: "list", Short: "List deliveries that wait, each with the reason", Args: cobra.NoArgs,
+		Example: `  postroad queue list --of shop --stream bulk
+  postroad queue list --held '*' --max 0 --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			q := url.Values{"max": {strconv.Itoa(max)}}
-			for name, v := range map[string]string{"account": f.Account, "stream": f.Stream, "domain": f.Domain, "message": f.Message, "sender": f.Sender, "tag": f.Tag, "held": f.Held} {
-				if v != "" {
-					q.Set(name, v)
-				}
+			q := url.Values{}
+			setAll(q, map[string]string{
+				"account": f.Account, "stream": f.Stream, "domain": f.Domain, "recipient": f.Recipient, "delivery": f.Delivery,
+				"message": f.Message, "sender": f.Sender, "credential": f.Credential, "tag": f.Tag, "held": f.Held,
+			})
+			c, err := conn.open(cmd)
+			if err != nil {
+				return err
 			}
-			return conn.get(cmd, "/v1/queues/deliveries", q, &waitingList{}, func(w io.Writer, v any) { v.(*waitingList).print(w) })
+			all := waitingList{Deliveries: []waiting{}}
+			all.Next, err = pages(cmd.Context(), c, "/v1/queues/deliveries", q, p, func(page *waitingList) (int, string) {
+				all.Deliveries = append(all.Deliveries, page.Deliveries...)
+				return len(page.Deliveries), page.Next
+			})
+			if err != nil {
+				return fmt.Errorf("queue list: %w", err)
+			}
+			if conn.json {
+				return printJSON(cmd.OutOrStdout(), all)
+			}
+			all.print(conn.screen(cmd))
+			conn.more(cmd, all.Next)
+			return nil
 		},
 	}
 	conn.add(cmd)
 	f.add(cmd, false)
-	cmd.Flags().IntVar(&max, "max", max, "how many, at most 1000")
+	p.add(cmd)
 	cmd.GroupID = ""
 	return cmd
 }
 
 type waitingList struct {
-	Deliveries []struct {
-		ID        string    `json:"id"`
-		Recipient string    `json:"recipient"`
-		Attempts  int       `json:"attempts"`
-		Due       time.Time `json:"due"`
-		CreatedAt time.Time `json:"created_at"`
-		Why       string    `json:"why"`
-	} `json:"deliveries"`
-	Next string `json:"next,omitempty"`
+	Deliveries []waiting `json:"deliveries"`
+	Next       string    `json:"next,omitempty"`
+}
+
+type waiting struct {
+	ID        string    `json:"id"`
+	Recipient string    `json:"recipient"`
+	Attempts  int       `json:"attempts"`
+	Due       time.Time `json:"due"`
+	CreatedAt time.Time `json:"created_at"`
+	Why       string    `json:"why"`
 }
 
 func (l *waitingList) print(w io.Writer) {
 	if len(l.Deliveries) == 0 {
-		fmt.Fprintln(w, "nothing waits")
+		hint(w, "nothing waits")
 		return
 	}
 	rows := [][]string{{"DELIVERY", "RECIPIENT", "AGE", "TRIES", "DUE", "WHY"}}
 	for _, d := range l.Deliveries {
-		rows = append(rows, []string{d.ID, d.Recipient, span(time.Since(d.CreatedAt)), strconv.Itoa(d.Attempts), clock(d.Due), oneLine(d.Why, 90)})
+		rows = append(rows, []string{d.ID, d.Recipient, span(time.Since(d.CreatedAt)), strconv.Itoa(d.Attempts), clock(d.Due), oneLine(d.Why, 240)})
 	}
 	table(w, rows)
-	if l.Next != "" {
-		fmt.Fprintln(w, "… and more")
-	}
 }
 
 func newQueueActCmd(act, short string) *cobra.Command {
@@ -260,6 +285,8 @@ func newHoldCmd() *cobra.Command {
 		Use: "hold NAME --reason WHY …", Short: "Hold matching mail, also mail that comes later", Args: cobra.ExactArgs(1),
 		Long: `Makes a standing rule: mail that matches every given condition waits until the hold is released or expires.
 With --route, --source, --site or --receiver it suspends lanes: nothing goes out there meanwhile.`,
+		Example: `  postroad queue hold audit --of shop --stream bulk --reason "asked by their staff"
+  postroad queue hold rest --source out1 --reason "listed" --for 24h`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := conn.open(cmd)
 			if err != nil {
@@ -300,7 +327,7 @@ func (c *connection) change(cmd *cobra.Command, cl *client.Client, method, path 
 	if c.json {
 		return printJSON(cmd.OutOrStdout(), r)
 	}
-	r.print(cmd.OutOrStdout())
+	r.print(c.screen(cmd))
 	return nil
 }
 
@@ -355,8 +382,13 @@ func newHoldsCmd() *cobra.Command {
 				Items []hold `json:"items"`
 			}
 			return conn.get(cmd, "/v1/holds", nil, &items{}, func(w io.Writer, v any) {
+				list := v.(*items).Items
+				if len(list) == 0 {
+					hint(w, "no holds")
+					return
+				}
 				rows := [][]string{{"NAME", "SINCE", "EXPIRES", "REASON"}}
-				for _, h := range v.(*items).Items {
+				for _, h := range list {
 					rows = append(rows, []string{h.Name, clockOf(h.Since), clockOf(h.Expires), h.Reason})
 				}
 				table(w, rows)
@@ -399,7 +431,7 @@ func newAlertsCmd() *cobra.Command {
 			return conn.get(cmd, "/v1/alerts", q, &items{}, func(w io.Writer, v any) {
 				list := v.(*items).Items
 				if len(list) == 0 {
-					fmt.Fprintln(w, "no alerts")
+					hint(w, "no alerts")
 					return
 				}
 				rows := [][]string{{"SINCE", "LAST", "COUNT", "KIND", "SCOPE", "MESSAGE"}}

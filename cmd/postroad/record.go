@@ -1,12 +1,26 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/postroad/postroad/internal/mail"
 )
+
+// told is an object of the API as it came: --json prints it whole, also what this program has no use for.
+type told struct{ raw json.RawMessage }
+
+// keep reads the object into v, and keeps it.
+func (t *told) keep(b []byte, v any) error {
+	t.raw = slices.Clone(b)
+	return json.Unmarshal(b, v)
+}
 
 // delivery is a delivery as the API tells it.
 type delivery struct {
+	told      `json:"-"`
 	ID        string    `json:"id"`
 	Message   string    `json:"message"`
 	Account   string    `json:"account"`
@@ -25,7 +39,21 @@ type delivery struct {
 	ExpiresAt time.Time `json:"expires_at"`
 	Uncertain bool      `json:"uncertain"`
 	Why       string    `json:"why"`
+	// What came back afterwards.
+	Late         bool `json:"late"`
+	Complained   bool `json:"complained"`
+	Unsubscribed bool `json:"unsubscribed"`
+	AutoReplied  bool `json:"auto_replied"`
 }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *delivery) UnmarshalJSON(b []byte) error {
+	type plain delivery
+	return d.keep(b, (*plain)(d))
+}
+
+// MarshalJSON implements json.Marshaler.
+func (d delivery) MarshalJSON() ([]byte, error) { return d.raw, nil }
 
 // final reports whether the delivery is over.
 func (d *delivery) final() bool {
@@ -39,6 +67,23 @@ func (d *delivery) final() bool {
 // arrived reports whether somebody took the mail.
 func (d *delivery) arrived() bool { return d.State == "delivered" || d.State == "relayed" }
 
+// standing says where a delivery stands, and what came back of it.
+func (d *delivery) standing() string {
+	s := paint(d.State)
+	if d.Late {
+		s += " (late)"
+	}
+	for _, x := range []struct {
+		is   bool
+		what mail.EventType
+	}{{d.Complained, mail.EventComplained}, {d.Unsubscribed, mail.EventUnsubscribed}, {d.AutoReplied, mail.EventAutoReplied}} {
+		if x.is {
+			s += ", " + paint(string(x.what))
+		}
+	}
+	return s
+}
+
 // message is a message as the API tells it.
 type message struct {
 	ID         string     `json:"id"`
@@ -49,12 +94,15 @@ type message struct {
 	MessageID  string     `json:"message_id"`
 	Size       int64      `json:"size"`
 	AcceptedAt time.Time  `json:"accepted_at"`
+	ResentOf   string     `json:"resent_of,omitempty"`
+	ResentAs   []string   `json:"resent_as,omitempty"`
 	Deliveries []delivery `json:"deliveries,omitempty"`
 	Next       string     `json:"next,omitempty"`
 }
 
 // event is an event as the API tells it.
 type event struct {
+	told      `json:"-"`
 	ID        string    `json:"id"`
 	Type      string    `json:"type"`
 	Time      time.Time `json:"time"`
@@ -68,6 +116,39 @@ type event struct {
 	Next      time.Time `json:"next"`
 	Reason    string    `json:"reason"`
 	Attempt   *attempt  `json:"attempt"`
+	Report    *cameBy   `json:"report,omitempty"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (e *event) UnmarshalJSON(b []byte) error {
+	type plain event
+	return e.keep(b, (*plain)(e))
+}
+
+// MarshalJSON implements json.Marshaler.
+func (e event) MarshalJSON() ([]byte, error) { return e.raw, nil }
+
+// cameBy is the report an event was made of.
+type cameBy struct {
+	ID       string `json:"id"`
+	Door     string `json:"door"`
+	Kind     string `json:"kind"`
+	Evidence string `json:"evidence"`
+	MTA      string `json:"mta,omitempty"`
+	Feedback string `json:"feedback,omitempty"`
+}
+
+// line tells of a report in words.
+func (c *cameBy) line() string {
+	s := "by a report (" + c.Kind
+	if c.Feedback != "" {
+		s += ", " + c.Feedback
+	}
+	s += ")"
+	if c.MTA != "" {
+		s += " of " + c.MTA
+	}
+	return s + ", known by its " + c.Evidence + "; " + dim(c.ID)
 }
 
 // attempt is one try.

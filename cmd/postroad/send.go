@@ -163,8 +163,8 @@ func follow(cmd *cobra.Command, c *client.Client, s sent, timeout time.Duration,
 		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("send: ask for the outcome: %w", err)
 		}
-		done := err == nil
-		if done {
+		done := err == nil && len(now.Deliveries) > 0
+		if err == nil {
 			m = now
 		}
 		for i := range m.Deliveries {
@@ -195,7 +195,8 @@ func sentResult(out io.Writer, m *message, asJSON bool, timeout time.Duration) e
 			return err
 		}
 	}
-	all, waiting := len(m.Deliveries) > 0, false
+	// With no answer within the timeout nothing is known, not even whom it waits for.
+	all, waiting := len(m.Deliveries) > 0, len(m.Deliveries) == 0
 	for i := range m.Deliveries {
 		all = all && m.Deliveries[i].arrived()
 		waiting = waiting || !m.Deliveries[i].final()

@@ -6,7 +6,10 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
+	"sync"
+	"syscall"
 
 	"github.com/mattn/go-isatty"
 	"github.com/pelletier/go-toml/v2"
@@ -23,6 +26,7 @@ func newServeCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the platform", GroupID: "run", Args: cobra.NoArgs,
 		Long: `Runs the platform until it gets SIGINT or SIGTERM, then finishes the dialogues in hand and stops.
+SIGHUP reads the folder of bounce rules (bounce.rules) again.
 
 Without --config it listens on loopback: submission on 2587 (STARTTLS) and 2465 (TLS), the API on 2080,
 and keeps its data in ./postroad-data. What mail may come in and where it goes is platform state:
@@ -32,7 +36,7 @@ see "postroad apply".`,
 			if err != nil {
 				return err
 			}
-			return serve(cmd, c, gap)
+			return withRepair(serve(cmd, c, gap))
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", os.Getenv("POSTROAD_CONFIG"), "configuration file (POSTROAD_CONFIG)")
@@ -64,7 +68,25 @@ func serve(cmd *cobra.Command, c config.Config, gap bool) error {
 	if err := notify("READY=1"); err != nil {
 		log.Warn("systemd was not told that we are ready", "event", "notify_failed", "err", err)
 	}
-	return n.Run(cmd.Context())
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	ended := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for {
+			select {
+			case <-hangups:
+				n.ReloadRules()
+			case <-ended:
+				return
+			}
+		}
+	})
+	err = n.Run(cmd.Context())
+	signal.Stop(hangups)
+	close(ended)
+	watch.Wait()
+	return err
 }
 
 // greet tells a person where the platform listens, and how to make it useful if it is new.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -14,7 +15,7 @@ import (
 func newSpoolCmd() *cobra.Command {
 	var data string
 	var asJSON bool
-	cmd := &cobra.Command{Use: "spool", Short: "Check, salvage or make room in a spool that is not in use", GroupID: "files", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd := &cobra.Command{Use: "spool", Short: "Check or salvage a spool that is not in use, or make room on its disk", GroupID: "files", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.PersistentFlags().StringVar(&data, "data", envOr("POSTROAD_DATA", config.Default().Data), "data folder (POSTROAD_DATA)")
 	cmd.PersistentFlags().BoolVar(&asJSON, "json", false, "print JSON")
 	dir := func() string { return filepath.Join(data, node.SpoolDir) }
@@ -23,7 +24,7 @@ func newSpoolCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := spool.Check(cmd.Context(), dir(), nil)
 			if err != nil {
-				return err
+				return withRepair(err)
 			}
 			return reportSpool(cmd, r, asJSON)
 		},
@@ -31,9 +32,10 @@ func newSpoolCmd() *cobra.Command {
 	salvage := &cobra.Command{
 		Use: "salvage TO", Short: "Copy all readable records to a new spool folder", Args: cobra.ExactArgs(1),
 		Long: `Copies everything that can be read to a new folder, and reports what could not. Then put the new folder in the
-place of the old one: move DATA/spool away, move TO there, start the platform.`,
+place of the old one: move DATA/spool away, move TO there, start the platform. Mail whose end the damage has taken away is in it
+again and will be sent again. What an interrupted run has left in TO is made anew.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := spool.Salvage(cmd.Context(), dir(), args[0], nil)
+			r, err := node.Salvage(cmd.Context(), data, args[0])
 			if err != nil {
 				return err
 			}
@@ -43,15 +45,28 @@ place of the old one: move DATA/spool away, move TO there, start the platform.`,
 	free := &cobra.Command{
 		Use: "free", Short: "Give up the ballast file to make room on a full disk", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := spool.Free(dir(), nil); err != nil {
+			n, err := spool.Free(dir(), nil)
+			switch {
+			case err != nil:
 				return err
+			case n == 0:
+				return fmt.Errorf("there is no ballast file in %s: it was given up before", dir())
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "the ballast file is gone; the platform makes it anew when there is room")
+			fmt.Fprintf(cmd.OutOrStdout(), "%d MiB are free again; the platform makes the ballast file anew when there is room\n", n>>20)
 			return nil
 		},
 	}
 	cmd.AddCommand(check, salvage, free)
 	return cmd
+}
+
+// withRepair adds what to do to an error that says that a file of the spool is damaged.
+func withRepair(err error) error {
+	var damage *spool.DamageError
+	if !errors.As(err, &damage) {
+		return err
+	}
+	return fmt.Errorf("%w\n\"postroad spool salvage TO\" copies everything that can be read to a new folder", err)
 }
 
 func reportSpool(cmd *cobra.Command, r spool.Report, asJSON bool) error {

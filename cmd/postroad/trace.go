@@ -6,9 +6,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/postroad/postroad/internal/mail"
 
 	"github.com/postroad/postroad/internal/client"
 )
@@ -20,19 +25,27 @@ func newTraceCmd() *cobra.Command {
 		Use: "trace ID", Short: "Show what happened to a message or delivery", Args: cobra.ExactArgs(1),
 		Long: `Shows the timeline of a message (msg_…) or of one delivery (dlv_…): every attempt with the peer's reply word for
 word, and while it is on its way what it waits for.`,
+		Example: `  postroad trace msg_01kq5v6v3se2hbmphnkjpe6k0m
+  postroad trace dlv_01kq5v6v3se2hbmphnkjpe6k0n --transcript`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if strings.Contains(args[0], "@") {
+				return usageError{fmt.Errorf("%.60q is an address: postroad search %[1]q lists the deliveries to it", args[0])}
+			}
 			c, err := conn.open(cmd)
 			if err != nil {
 				return err
 			}
 			t, err := trace(cmd, c, args[0])
+			if err == nil {
+				err = t.idleReports(cmd.Context(), c)
+			}
 			if err != nil {
 				return fmt.Errorf("trace %s: %w", args[0], err)
 			}
 			if conn.json {
 				return printJSON(cmd.OutOrStdout(), t)
 			}
-			t.print(cmd.OutOrStdout(), transcript)
+			t.print(conn.screen(cmd), transcript)
 			return nil
 		},
 	}
@@ -46,7 +59,12 @@ type timeline struct {
 	Message    *message   `json:"message,omitempty"`
 	Deliveries []delivery `json:"deliveries"`
 	Events     []event    `json:"events"`
+	// Reports that came on a single delivery and changed nothing: "we have a bounce, and you say delivered".
+	Reports []cameIn `json:"reports,omitempty"`
 }
+
+// maxIdleReports bounds the reports shown that changed nothing.
+const maxIdleReports = 20
 
 func trace(cmd *cobra.Command, c *client.Client, id string) (*timeline, error) {
 	t := &timeline{}
@@ -55,26 +73,51 @@ func trace(cmd *cobra.Command, c *client.Client, id string) (*timeline, error) {
 		if err := c.Do(cmd.Context(), http.MethodGet, "/v1/deliveries/"+url.PathEscape(id), nil, nil, &d); err != nil {
 			return nil, err
 		}
-		t.Deliveries = []delivery{d}
-		return t, pages(cmd, c, "/v1/deliveries/"+url.PathEscape(id)+"/events", &t.Events)
+		var all struct {
+			Events []event `json:"events"`
+		}
+		err := c.Do(cmd.Context(), http.MethodGet, "/v1/deliveries/"+url.PathEscape(id)+"/events", nil, nil, &all)
+		t.Deliveries, t.Events = []delivery{d}, all.Events
+		return t, err
 	}
 	m, err := getMessage(cmd.Context(), c, id)
 	if err != nil {
 		return nil, err
 	}
 	t.Message, t.Deliveries, m.Deliveries = m, m.Deliveries, nil
-	return t, pages(cmd, c, "/v1/messages/"+url.PathEscape(id)+"/events", &t.Events)
+	t.Events, err = allEvents(cmd.Context(), c, "/v1/messages/"+url.PathEscape(id)+"/events")
+	return t, err
+}
+
+// idleReports looks for reports on a single delivery that changed nothing.
+func (t *timeline) idleReports(ctx context.Context, c *client.Client) error {
+	if len(t.Deliveries) != 1 {
+		return nil
+	}
+	d := &t.Deliveries[0]
+	q := url.Values{"delivery": {d.ID}, "max": {strconv.Itoa(maxIdleReports)}}
+	if !d.Created.IsZero() {
+		q.Set("from", d.Created.UTC().Format(time.RFC3339))
+	}
+	var page cameInPage
+	if err := c.Do(ctx, http.MethodGet, "/v1/feedback", q, nil, &page); err != nil {
+		return fmt.Errorf("reports on it: %w", err)
+	}
+	for i := range page.Reports {
+		for _, about := range page.Reports[i].Deliveries {
+			if about.Delivery == d.ID && about.Event == "" {
+				page.Reports[i].Why = about.Why
+				t.Reports = append(t.Reports, page.Reports[i])
+			}
+		}
+	}
+	return nil
 }
 
 // getMessage reads a message with all its deliveries.
 func getMessage(ctx context.Context, c *client.Client, id string) (*message, error) {
 	var whole *message
-	q := url.Values{"max": {"1000"}}
-	for {
-		page := new(message)
-		if err := c.Do(ctx, http.MethodGet, "/v1/messages/"+url.PathEscape(id), q, nil, page); err != nil {
-			return nil, err
-		}
+	_, err := pages(ctx, c, "/v1/messages/"+url.PathEscape(id), nil, pager{}, func(page *message) (int, string) {
 		next := page.Next
 		page.Next = ""
 		if whole == nil {
@@ -82,36 +125,34 @@ func getMessage(ctx context.Context, c *client.Client, id string) (*message, err
 		} else {
 			whole.Deliveries = append(whole.Deliveries, page.Deliveries...)
 		}
-		if next == "" {
-			return whole, nil
-		}
-		q.Set("cursor", next)
-	}
+		return len(page.Deliveries), next
+	})
+	return whole, err
 }
 
-// pages reads all pages of a list of events.
-func pages(cmd *cobra.Command, c *client.Client, path string, out *[]event) error {
-	q := url.Values{}
-	for {
-		var page struct {
-			Events []event `json:"events"`
-			Next   string  `json:"next"`
-		}
-		if err := c.Do(cmd.Context(), http.MethodGet, path, q, nil, &page); err != nil {
-			return err
-		}
-		*out = append(*out, page.Events...)
-		if page.Next == "" {
-			return nil
-		}
-		q.Set("cursor", page.Next)
+// allEvents reads a list of events.
+func allEvents(ctx context.Context, c *client.Client, path string) (all []event, err error) {
+	type list struct {
+		Events []event `json:"events"`
+		Next   string  `json:"next"`
 	}
+	_, err = pages(ctx, c, path, nil, pager{}, func(page *list) (int, string) {
+		all = append(all, page.Events...)
+		return len(page.Events), page.Next
+	})
+	return all, err
 }
 
 func (t *timeline) print(w io.Writer, transcript bool) {
 	if m := t.Message; m != nil {
 		fmt.Fprintf(w, "%s  %s, account %s, %d octets\n", strong(m.ID), m.Stream, m.Account, m.Size)
 		fmt.Fprintf(w, "  from %s, subject %q, accepted %s\n", orNull(m.From), m.Subject, clock(m.AcceptedAt))
+		if m.ResentOf != "" {
+			fmt.Fprintf(w, "  sends %s again\n", m.ResentOf)
+		}
+		if len(m.ResentAs) > 0 {
+			fmt.Fprintf(w, "  sent again as %s\n", strings.Join(m.ResentAs, ", "))
+		}
 	}
 	byDelivery := map[string][]event{}
 	for _, e := range t.Events {
@@ -119,9 +160,15 @@ func (t *timeline) print(w io.Writer, transcript bool) {
 	}
 	for i := range t.Deliveries {
 		d := &t.Deliveries[i]
-		fmt.Fprintf(w, "\n%s  %s  %s\n", strong(d.Recipient), paint(d.State), dim(d.ID))
+		fmt.Fprintf(w, "\n%s  %s  %s\n", strong(d.Recipient), d.standing(), dim(d.ID))
+		if t.Message == nil {
+			fmt.Fprintf(w, "  of %s, account %s, from %s, subject %q\n", d.Message, d.Account, orNull(d.Sender), d.Subject)
+		}
 		for _, e := range byDelivery[d.ID] {
 			e.print(w, transcript)
+		}
+		for _, r := range slices.Backward(t.Reports) { // they come newest first
+			fmt.Fprintf(w, "  %-8s  a report (%s) changed nothing: %s\n            %s\n", clock(r.Received), r.Kind, r.Why, r.ID)
 		}
 		if !d.final() {
 			fmt.Fprintf(w, "  %s  waits: %s\n", strings.Repeat(" ", 8), d.Why)
@@ -149,6 +196,16 @@ func (e *event) print(w io.Writer, transcript bool) {
 		return
 	}
 	const indent = "            "
+	if e.Report != nil {
+		fmt.Fprintf(w, "%s%s\n", indent, e.Report.line())
+		if a.Reply != "" {
+			fmt.Fprintf(w, "%s%s\n", indent, strings.ReplaceAll(a.Reply, "\n", "\n"+indent+"  "))
+		}
+		return
+	}
+	if e.Type == string(mail.EventExpired) {
+		return // it has none of its own: the last one's answer stands in its reason
+	}
 	fmt.Fprintf(w, "%sattempt %d by %s; %s\n", indent, a.N, a.where(), dim(a.times()))
 	if a.TLSNote != "" {
 		fmt.Fprintf(w, "%sTLS: %s\n", indent, a.TLSNote)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -15,11 +16,14 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/postroad/postroad/internal/archive"
 	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/manage"
 	"github.com/postroad/postroad/internal/queue"
+	"github.com/postroad/postroad/internal/reporting"
 	"github.com/postroad/postroad/internal/store"
 	"github.com/postroad/postroad/internal/submission"
+	"github.com/postroad/postroad/internal/webhook"
 )
 
 // Live is what the spool knows of mail that is not settled yet; *spool.Spool implements it.
@@ -52,6 +56,14 @@ type Options struct {
 	Queue      *queue.Queue
 	Store      store.Store
 	Live       Live
+	Reporting  *reporting.Service
+	Archive    *archive.Archive
+	Webhooks   *webhook.Service
+	// Suppress is the suppression list.
+	Suppress *manage.Suppressions
+	Inbox    Inbox
+	// Received is called after each report that was put into the inbox. It must not block. nil: nobody is told.
+	Received func()
 	// NotReady lists why mail cannot be taken in at the moment; empty: it can.
 	NotReady func() []string
 	// Metrics serves /metrics.
@@ -76,12 +88,20 @@ type API struct {
 
 	sendSchema *huma.Schema
 	public     map[string]bool // paths that need no key
+	// parameters are those of each operation's query, by its pattern in mux.
+	parameters map[string][]string
 }
 
 // New makes the door. It listens nowhere.
 func New(o Options) (*API, error) {
-	if o.Submission == nil || o.Manager == nil || o.Queue == nil || o.Store == nil || o.Live == nil || o.Metrics == nil {
-		return nil, errors.New("api: Submission, Manager, Queue, Store, Live and Metrics are required")
+	if o.Submission == nil || o.Manager == nil || o.Queue == nil || o.Store == nil || o.Live == nil || o.Reporting == nil || o.Archive == nil || o.Metrics == nil {
+		return nil, errors.New("api: Submission, Manager, Queue, Store, Live, Reporting, Archive and Metrics are required")
+	}
+	if o.Webhooks == nil {
+		return nil, errors.New("api: Webhooks is required")
+	}
+	if o.Suppress == nil {
+		return nil, errors.New("api: Suppress is required")
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -91,6 +111,12 @@ func New(o Options) (*API, error) {
 	}
 	if o.NotReady == nil {
 		o.NotReady = func() []string { return nil }
+	}
+	if o.Inbox == nil {
+		return nil, errors.New("api: Inbox is required")
+	}
+	if o.Received == nil {
+		o.Received = func() {}
 	}
 	a := &API{o: o, mux: http.NewServeMux(), public: map[string]bool{"/openapi.json": true, "/openapi.yaml": true}}
 	a.large = semaphore.NewWeighted(largeRequests * a.bodyLimit())
@@ -103,26 +129,39 @@ func New(o Options) (*API, error) {
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"key": {Type: "http", Scheme: "bearer", Description: "An API key of an account: `Authorization: Bearer pr_…`."},
 	}
+	cfg.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	cfg.Security = []map[string][]string{{"key": {}}}
 	a.huma = humago.New(a.mux, cfg)
+	a.registerSuppressions()
 	a.registerMessages()
+	a.registerContent()
+	a.registerResend()
+	a.registerArchive()
+	a.registerErase()
 	a.registerRecord()
+	a.registerReports()
+	a.registerUnfinished()
+	a.registerFeedback()
 	a.registerQueue()
 	a.registerState()
 	a.registerPlatform()
+	a.registerWebhooks()
 	a.registerHealth()
 	a.sendSchema = a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[SendBody](), true, "SendBody")
 	a.documentProblems()
+	a.parameters = parametersOf(a.huma.OpenAPI())
 	return a, nil
 }
 
 // Handler serves clients that come over the network.
-func (a *API) Handler() http.Handler { return a.authenticate(a.negotiate(a.routed()), false) }
+func (a *API) Handler() http.Handler {
+	return a.authenticate(a.declared(a.negotiate(a.routed())), false)
+}
 
 // LocalHandler serves clients of the admin socket: whoever may open it is the operator. It has the profiles of
 // /debug/pprof/ besides.
 func (a *API) LocalHandler() http.Handler {
-	return withProfiles(a.authenticate(a.negotiate(a.routed()), true))
+	return withProfiles(a.authenticate(a.declared(a.negotiate(a.routed())), true))
 }
 
 // routed answers what no route takes with a problem of ours.
@@ -186,20 +225,31 @@ func (a *API) documentProblems() {
 		Description: "What went wrong (RFC 9457).",
 		Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: problem}},
 	}
-	for _, item := range doc.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Put, item.Post, item.Delete} {
-			if op != nil {
-				op.Responses["default"] = response
-			}
-		}
+	for _, op := range operations(doc) {
+		op.Responses["default"] = response
 	}
 	schemas := doc.Components.Schemas.Map()
 	for _, unused := range []string{"ErrorModel", "ErrorDetail", "Content"} {
 		delete(schemas, unused)
 	}
-	for _, name := range []string{"Message", "MessageStatus"} { // how content is kept is never told
+	for _, name := range []string{"Message", "MessageStatus", "ArchivedMessage"} { // how content is kept is never told
 		delete(schemas[name].Properties, "content")
 		schemas[name].Required = slices.DeleteFunc(schemas[name].Required, func(p string) bool { return p == "content" })
+	}
+}
+
+// operations yields the contract's operations with their methods and paths, in no order.
+func operations(contract *huma.OpenAPI) iter.Seq2[string, *huma.Operation] {
+	return func(yield func(string, *huma.Operation) bool) {
+		for path, item := range contract.Paths {
+			for method, op := range map[string]*huma.Operation{
+				http.MethodGet: item.Get, http.MethodPut: item.Put, http.MethodPost: item.Post, http.MethodDelete: item.Delete,
+			} {
+				if op != nil && !yield(method+" "+path, op) {
+					return
+				}
+			}
+		}
 	}
 }
 

@@ -87,6 +87,10 @@ func (a *API) sendBatch(w http.ResponseWriter, r *http.Request) {
 	b.run()
 	close(over)
 	<-watched
+	if a.stopping() {
+		// The last line's deadline may be later than the wake: the server would wait so long for the rest of the body.
+		_ = b.rc.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 func (b *batch) run() {
@@ -193,9 +197,10 @@ func (a *API) decode(doc []byte) (SendBody, *Problem) {
 		}
 	}
 	if len(list) > 0 {
+		wrong := fieldProblems(list)
 		return SendBody{}, &Problem{
 			Type: typeOf(string(submission.BadRequest)), Title: kinds[submission.BadRequest].title, Status: http.StatusUnprocessableEntity,
-			Detail: "validation failed", Errors: fieldProblems(list),
+			Detail: summary(wrong), Errors: wrong,
 		}
 	}
 	return body, nil

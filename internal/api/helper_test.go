@@ -3,10 +3,12 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,14 +17,18 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/goleak"
 
+	"github.com/postroad/postroad/internal/archive"
 	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/manage"
 	"github.com/postroad/postroad/internal/platform"
 	"github.com/postroad/postroad/internal/projector"
 	"github.com/postroad/postroad/internal/queue"
+	"github.com/postroad/postroad/internal/reporting"
 	"github.com/postroad/postroad/internal/spool"
 	"github.com/postroad/postroad/internal/store/sqlite"
+	"github.com/postroad/postroad/internal/store/storetest"
 	"github.com/postroad/postroad/internal/submission"
+	"github.com/postroad/postroad/internal/webhook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -90,14 +96,17 @@ state = "paused"
 
 // rig is the door before real rooms. There is no route: what is accepted waits until it is cancelled.
 type rig struct {
-	t      testing.TB
-	api    *API
-	server *httptest.Server
-	client *http.Client
-	spool  *spool.Spool
-	store  *sqlite.Store
-	queue  *queue.Queue
-	stop   chan struct{} // closes Options.Stopping
+	t        testing.TB
+	api      *API
+	server   *httptest.Server
+	client   *http.Client
+	spool    *spool.Spool
+	store    *sqlite.Store
+	archive  *sqlite.Archive
+	queue    *queue.Queue
+	stop     chan struct{} // closes Options.Stopping
+	webhooks *webhook.Service
+	hasty    bool // a GET does not wait until the record holds what was accepted
 }
 
 func newRig(t testing.TB, change func(*Options)) *rig {
@@ -113,7 +122,7 @@ func newRig(t testing.TB, change func(*Options)) *rig {
 		}
 		cancel()
 		wg.Wait()
-		for _, c := range []io.Closer{g.store, g.spool} {
+		for _, c := range []io.Closer{g.archive, g.store, g.spool} {
 			if err := c.Close(); err != nil {
 				t.Error(err)
 			}
@@ -131,11 +140,13 @@ func newRig(t testing.TB, change func(*Options)) *rig {
 		FreeSpace: func(string) (uint64, uint64, error) { return 100 << 30, 200 << 30, nil },
 	})
 	check()
-	g.store, err = sqlite.Open(ctx, sqlite.Options{Dir: dir})
+	g.store, err = sqlite.Open(ctx, sqlite.Options{Now: storetest.Still(), Dir: dir})
 	check()
 	m, err := manage.New(ctx, manage.Options{
 		Store: g.store, MasterKey: manage.MasterKey{1}, Hostname: "mail.example", NewSecret: submission.NewSecret,
-		HashSecret: submission.HashSecret, MatchSecret: submission.MatchSecret, Changed: func(*platform.Snapshot) { g.queue.SnapshotChanged() },
+		HashSecret: submission.HashSecret, MatchSecret: submission.MatchSecret, Changed: func(*platform.Snapshot) { g.queue.SnapshotChanged(); g.webhooks.SnapshotChanged() },
+		Webhooks:     manage.WebhookRules{AllowHTTP: true, AllowPrivate: true},
+		BeginWebhook: func(ctx context.Context, id string) error { return webhook.Begin(ctx, g.store, id) },
 	})
 	check()
 	g.queue, err = queue.New(queue.Options{
@@ -147,8 +158,11 @@ func newRig(t testing.TB, change func(*Options)) *rig {
 		},
 	})
 	check()
+	list, err := manage.NewSuppressions(manage.SuppressionOptions{Store: g.store, Known: func(a string) bool { return m.Snapshot().Account(a) != nil }})
+	check()
+	wg.Go(func() { _ = list.Run(ctx) })
 	in, err := submission.New(submission.Options{
-		Spool: g.spool, Snapshot: m.Snapshot, TakeQuota: g.store.Take, MaxSize: 4 << 20,
+		Spool: g.spool, Snapshot: m.Snapshot, TakeQuota: g.store.Take, MaxSize: 4 << 20, Suppressed: list.Suppressed,
 		Added: func(m *mail.Message, ds []*mail.Delivery, staged []mail.QueueKey, body mail.Body) {
 			g.queue.Add(m, ds, body)
 			for _, key := range staged {
@@ -161,9 +175,40 @@ func newRig(t testing.TB, change func(*Options)) *rig {
 	check()
 	wg.Go(func() { _ = p.Run(ctx) })
 	wg.Go(func() { _ = g.queue.Run(ctx) })
+	g.webhooks, err = webhook.New(webhook.Options{
+		Store: g.store, Spool: g.spool.ID(), Snapshot: m.Snapshot, Secret: m.WebhookSecret, AllowHTTP: true, AllowPrivate: true,
+	})
+	check()
+	wg.Go(func() { _ = g.webhooks.Run(ctx) })
+	g.archive, err = sqlite.OpenArchive(sqlite.ArchiveOptions{Now: storetest.Still(), Dir: filepath.Join(dir, "archive"), Key: func(account string) [32]byte { return sha256.Sum256([]byte(account)) }})
+	check()
+	arch, err := archive.New(archive.Options{Spool: g.spool, Record: g.store, Store: g.archive, Snapshot: m.Snapshot, Rescan: 50 * time.Millisecond, Eraser: &archive.Eraser{
+		Store: g.store, Seal: manage.MasterKey{1}.Seal, Open: manage.MasterKey{1}.Open,
+		Suppressed: func(context.Context, string, string, string, mail.Address, bool) error { return nil },
+		Cancel: func(ctx context.Context, account string, a mail.Address, reason string) (int, error) {
+			_, err := g.queue.Cancel(ctx, queue.Filter{Account: account, Recipient: a}, reason)
+			return 0, err
+		},
+	}})
+	check()
+	wg.Go(func() { _ = arch.Run(ctx) })
+	reports, err := reporting.New(reporting.Options{
+		Record: g.store, Fingerprint: strings.ToLower,
+		Waiting: func(ctx context.Context, account string, before time.Time, cursor string, max int) (out []reporting.Waiting, next string, err error) {
+			list, next, err := g.queue.List(ctx, queue.Filter{Account: account, Before: before}, cursor, max)
+			for _, x := range list {
+				out = append(out, reporting.Waiting{Delivery: x.Delivery, Why: x.Why})
+			}
+			return out, next, err
+		},
+		Receiver: func(string) string { return "" },
+	})
+	check()
 	o := Options{
-		Submission: in, Manager: m, Queue: g.queue, Store: g.store, Live: g.spool, Version: "test", AdminSocket: "/run/admin.sock",
-		Metrics: http.NotFoundHandler(), Stopping: g.stop,
+		Reporting: reports, Archive: arch, Webhooks: g.webhooks, Submission: in, Manager: m, Queue: g.queue, Store: g.store, Live: g.spool, Version: "test", AdminSocket: "/run/admin.sock",
+		Suppress: list,
+		Metrics:  http.NotFoundHandler(), Stopping: g.stop,
+		Inbox: g.spool,
 	}
 	if change != nil {
 		change(&o)
@@ -207,6 +252,11 @@ func (p Problem) kind() string { return p.Type[strings.LastIndexByte(p.Type, '/'
 // do makes a request. header are pairs.
 func (g *rig) do(key, method, path, body string, header ...string) answer {
 	g.t.Helper()
+	// A list may lack what was accepted a moment ago when the machine is slow. How the API itself waits for the record:
+	// TestReadYourWrites, TestRecordBehind.
+	if method == http.MethodGet && !g.hasty {
+		g.recorded()
+	}
 	r, err := http.NewRequestWithContext(g.t.Context(), method, g.server.URL+path, strings.NewReader(body))
 	if err != nil {
 		g.t.Fatal(err)

@@ -47,6 +47,10 @@ func (a *API) registerMessages() {
 	op.RequestBody.Content["message/rfc822"] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Description: "A message as RFC 5322 writes it."}}
 	op.RequestBody.Content[ndjson] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Description: "One JSON message per line."}}
 	delete(op.RequestBody.Content, "application/octet-stream")
+	op.Parameters = append(op.Parameters,
+		&huma.Param{Name: "from", In: "query", Description: "Of message/rfc822: the envelope sender; without it Sender or From of the header.", Schema: &huma.Schema{Type: huma.TypeString}},
+		&huma.Param{Name: "to", In: "query", Description: "Of message/rfc822: a recipient, repeated for each; without it those of To, Cc and Bcc.", Schema: &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString}}},
+	)
 	op.Responses["200"] = &huma.Response{
 		Description: "To a batch: a line for each line, as soon as it is taken; each has a status of its own.",
 		Content:     map[string]*huma.MediaType{ndjson: {Schema: a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[BatchLine](), true, "BatchLine")}},

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/postroad/postroad/internal/spool"
 	"github.com/postroad/postroad/internal/store"
 	"github.com/postroad/postroad/internal/submission"
+	"github.com/postroad/postroad/internal/webhook"
 )
 
 // Problem is an error as clients get it (RFC 9457), media type application/problem+json.
@@ -127,6 +130,12 @@ func (a *API) problemOf(err error) *Problem {
 			out.Errors = append(out.Errors, FieldProblem{Field: x.Where, Detail: x.What})
 		}
 		return out
+	case errors.Is(err, webhook.ErrNotFound), errors.Is(err, manage.ErrNoWebhook):
+		return notFound("there is no such webhook, event or replay, or it is not yours to see")
+	case errors.Is(err, webhook.ErrNotWaiting):
+		return &Problem{Type: typeOf("conflict"), Title: "The webhook does not wait for that event", Status: http.StatusConflict, Detail: "read its status again; only the event in hand that was refused can be passed over"}
+	case errors.Is(err, webhook.ErrBusy):
+		return &Problem{Type: typeOf("conflict"), Title: "Another one is under way", Status: http.StatusConflict, Detail: "wait until the other test, resend or replay of this webhook has ended"}
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, spool.ErrNotFound):
 		return notFound("there is no such thing, or it is not yours to see")
 	case errors.Is(err, store.ErrBadCursor), errors.Is(err, queue.ErrBadCursor):
@@ -158,7 +167,7 @@ func forbidden(detail string) *Problem {
 
 // problemTransformer turns the framework's own errors into problems of ours. Theirs repeat the value that was wrong,
 // which may be a password or somebody's mail.
-func problemTransformer(_ huma.Context, _ string, v any) (any, error) {
+func problemTransformer(ctx huma.Context, _ string, v any) (any, error) {
 	e, ok := v.(*huma.ErrorModel)
 	if !ok {
 		return v, nil
@@ -170,12 +179,35 @@ func problemTransformer(_ huma.Context, _ string, v any) (any, error) {
 	switch e.Status {
 	case http.StatusRequestEntityTooLarge:
 		p.Type, p.Title = typeOf(string(submission.TooLarge)), kinds[submission.TooLarge].title
+		if op := ctx.Operation(); op != nil && op.MaxBodyBytes > 0 {
+			p.Detail = fmt.Sprintf("the request is larger than %d octets", op.MaxBodyBytes)
+		}
 	case http.StatusUnsupportedMediaType:
 		p.Type, p.Title = typeOf("media-type"), "The media type is not known here"
-		p.Detail = "send application/json, message/rfc822 or application/x-ndjson"
+		p.Detail = "the Content-Type must be " + strings.Join(mediaTypes(ctx.Operation()), " or ")
+		return p, nil // that the body cannot be read follows from it
 	}
-	p.Errors = fieldProblems(e.Errors)
+	if p.Errors = fieldProblems(e.Errors); len(p.Errors) > 0 {
+		p.Detail = summary(p.Errors)
+	}
 	return p, nil
+}
+
+// mediaTypes are what an operation takes as its body.
+func mediaTypes(op *huma.Operation) []string {
+	if op == nil || op.RequestBody == nil {
+		return []string{"application/json"}
+	}
+	return slices.Sorted(maps.Keys(op.RequestBody.Content))
+}
+
+// summary is the detail of a problem with fields, for who shows no more than that.
+func summary(fields []FieldProblem) string {
+	text := fields[0].Field + ": " + fields[0].Detail
+	if n := len(fields) - 1; n > 0 {
+		text += fmt.Sprintf("; and %d more in errors", n)
+	}
+	return text
 }
 
 // maxFieldName bounds the name of a field that is told back: an unknown one is the client's own word.
@@ -235,6 +267,12 @@ func finding(message string) string {
 	switch {
 	case message == "unexpected property":
 		return "there is no such field"
+	case strings.HasPrefix(message, "expected value to match exactly one schema"):
+		return "it has none of the forms it may have; see /openapi.json"
+	case strings.HasPrefix(message, "invalid date/time"):
+		return wantTime
+	case strings.HasPrefix(message, "invalid character "), message == "unexpected end of JSON input":
+		return "it is no JSON, or breaks off"
 	case strings.HasPrefix(message, "expected ") && !strings.Contains(message, ": "):
 		return message
 	case strings.HasPrefix(message, "required "), message == "request body is required":

@@ -59,15 +59,18 @@ type queuesInput struct{}
 type queuesOutput struct{ Body queue.Summary }
 
 type listInput struct {
-	Account string `query:"account"`
-	Stream  string `query:"stream" enum:"transactional,bulk"`
-	Domain  string `query:"domain"`
-	Message string `query:"message"`
-	Sender  string `query:"sender"`
-	Tag     string `query:"tag"`
-	Held    string `query:"held"`
-	Cursor  string `query:"cursor"`
-	Max     int    `query:"max" minimum:"1" maximum:"1000" default:"100"`
+	Account    string `query:"account"`
+	Stream     string `query:"stream" enum:"transactional,bulk"`
+	Domain     string `query:"domain" doc:"Of the recipient."`
+	Recipient  string `query:"recipient"`
+	Delivery   string `query:"delivery"`
+	Message    string `query:"message"`
+	Sender     string `query:"sender" doc:"Envelope or header sender: an address or a domain."`
+	Credential string `query:"credential"`
+	Tag        string `query:"tag"`
+	Held       string `query:"held" doc:"Name of the hold that keeps it; * for any."`
+	Cursor     string `query:"cursor"`
+	Max        int    `query:"max" minimum:"1" maximum:"1000" default:"100"`
 }
 
 // Waiting is a live delivery and what it waits for.
@@ -131,7 +134,10 @@ func (a *API) queues(ctx context.Context, _ *queuesInput) (*queuesOutput, error)
 }
 
 func (a *API) waiting(ctx context.Context, in *listInput) (*listOutput, error) {
-	f := Filter{Account: in.Account, Stream: in.Stream, Domain: in.Domain, Message: in.Message, Sender: in.Sender, Tag: in.Tag, Held: in.Held}
+	f := Filter{
+		Account: in.Account, Stream: in.Stream, Domain: in.Domain, Recipient: in.Recipient, Delivery: in.Delivery, Message: in.Message,
+		Sender: in.Sender, Credential: in.Credential, Tag: in.Tag, Held: in.Held,
+	}
 	q, err := f.queueFilter(ctx, platform.ScopeRead)
 	if err != nil {
 		return nil, a.problemOf(err)
@@ -167,6 +173,9 @@ func (a *API) act(ctx context.Context, in *actInput, action string, do func(cont
 	q, err := in.Body.Filter.queueFilter(ctx, platform.ScopeSend)
 	if err != nil {
 		return nil, a.problemOf(err)
+	}
+	if in.Body.Filter == (Filter{}) {
+		return nil, a.problemOf(queue.ErrEverything) // the caller's own account is no condition: he did not name it
 	}
 	n, err := do(ctx, q)
 	if err != nil {

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/platform"
 	"github.com/postroad/postroad/internal/spool"
 	"github.com/postroad/postroad/internal/store"
 )
@@ -31,6 +34,7 @@ type MessageStatus struct {
 	Content    none             `json:"content,omitzero"` // in place of the message's own: how it is kept is nobody's business
 	Deliveries []DeliveryStatus `json:"deliveries"`
 	Next       string           `json:"next,omitempty" doc:"Cursor of the next page of deliveries."`
+	ResentAs   []mail.MessageID `json:"resent_as,omitempty" doc:"The messages that sent this one again."`
 	AsOf       time.Time        `json:"as_of" doc:"The moment this tells of."`
 }
 
@@ -65,7 +69,7 @@ type eventsInput struct {
 	Cursor  string   `query:"cursor" doc:"next of the page before; the oldest event kept when left out."`
 	Account string   `query:"account"`
 	Stream  string   `query:"stream" enum:"transactional,bulk"`
-	Types   []string `query:"type"`
+	Types   []string `query:"type" enum:"accepted,rejected,suppressed,held,deferred,relayed,delivered,bounced,expired,cancelled,complained,auto_replied,unsubscribed,opened,clicked" doc:"All when left out."`
 	Max     int      `query:"max" minimum:"1" maximum:"1000" default:"100"`
 	Wait    int      `query:"wait" minimum:"0" maximum:"30" doc:"Seconds to wait for an event when there is none yet."`
 	Tail    bool     `query:"tail" doc:"Begin behind the newest event: only what happens from now on."`
@@ -74,16 +78,18 @@ type eventsInput struct {
 type searchInput struct {
 	Account   string    `query:"account"`
 	Stream    string    `query:"stream" enum:"transactional,bulk"`
-	Recipient string    `query:"recipient"`
-	MessageID string    `query:"message_id" doc:"The Message-ID header field."`
-	Domain    string    `query:"domain"`
-	Sender    string    `query:"sender"`
+	Recipient string    `query:"recipient" doc:"A whole address, in any spelling."`
+	MessageID string    `query:"message_id" doc:"The Message-ID header field, with or without angle brackets."`
+	Domain    string    `query:"domain" doc:"Of the recipient."`
+	Sender    string    `query:"sender" doc:"Envelope or header sender: an address, or a domain."`
 	Subject   string    `query:"subject"`
 	Tag       string    `query:"tag"`
-	State     string    `query:"state"`
-	Class     string    `query:"class"`
+	State     string    `query:"state" enum:"queued,held,deferred,delivered,relayed,bounced,expired,suppressed,cancelled"`
+	Class     string    `query:"class" enum:"invalid-recipient,invalid-domain,inactive,mailbox-full,content-size,policy-spam,blocklisted-ip,auth-failure,rate-limited,greylisted,relay-denied,protocol,transient-system,network,expired,other"`
 	Route     string    `query:"route"`
 	Source    string    `query:"source"`
+	MX        string    `query:"mx" doc:"MX host of the last attempt; with a leading dot any host below the name." example:".mail.example"`
+	Receiver  string    `query:"receiver" doc:"Mailbox provider, as its MX hosts show it."`
 	From      time.Time `query:"from"`
 	To        time.Time `query:"to"`
 	Cursor    string    `query:"cursor"`
@@ -99,8 +105,8 @@ type searchOutput struct {
 }
 
 type statsInput struct {
-	Of      string    `query:"of" enum:"account,site,route" default:"account"`
-	By      []string  `query:"by" enum:"account,stream,type,class,receiver,site,route,source" doc:"Dimensions kept apart."`
+	Of      string    `query:"of" enum:"account,site,route,sender,outcome,sender_outcome,domain_outcome,mark,speed" default:"account" doc:"The first four count events by when they happened, the others deliveries by when they were accepted, as they stand now."`
+	By      []string  `query:"by" enum:"account,stream,type,class,receiver,site,route,source,sender,domain,outcome,mark,within" doc:"Dimensions kept apart."`
 	Step    string    `query:"step" enum:"hour,day"`
 	From    time.Time `query:"from"`
 	To      time.Time `query:"to"`
@@ -161,6 +167,9 @@ func (a *API) message(ctx context.Context, in *messageInput) (*messageOutput, er
 	if out.Deliveries, err = a.messageDeliveries(ctx, m, current, after, in.Max); err != nil {
 		return nil, a.problemOf(err)
 	}
+	if out.ResentAs, err = a.o.Store.Resends(ctx, id); err != nil && !errors.Is(err, store.ErrUnavailable) {
+		return nil, a.problemOf(err)
+	}
 	if n := len(out.Deliveries); n == in.Max {
 		out.Next = out.Deliveries[n-1].ID.String()
 	}
@@ -168,10 +177,11 @@ func (a *API) message(ctx context.Context, in *messageInput) (*messageOutput, er
 }
 
 // messageDeliveries returns where deliveries of a message stand, in order of id: what the record has, and while it is
-// not current also what only the spool has.
+// not current also what only the spool has. It returns errBehind where some of the first page are in neither.
 func (a *API) messageDeliveries(ctx context.Context, m *mail.Message, current bool, after mail.DeliveryID, max int) ([]DeliveryStatus, error) {
 	out := []DeliveryStatus{}
 	recorded, err := a.o.Store.Deliveries(ctx, m.ID, after, max)
+	away := errors.Is(err, store.ErrUnavailable)
 	if err != nil && (current || !errors.Is(err, store.ErrUnavailable)) && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
@@ -195,6 +205,11 @@ func (a *API) messageDeliveries(ctx context.Context, m *mail.Message, current bo
 		if !known[d.ID] {
 			out = append(out, a.liveDelivery(ctx, m, d))
 		}
+	}
+	// A delivery may have left the spool and not have come into the record yet; without it a message would seem to be over, or
+	// to have gone to fewer. Of a store that does not answer nothing better will come.
+	if !away && after.IsZero() && len(out) < min(max, m.Recipients) {
+		return nil, errBehind
 	}
 	slices.SortFunc(out, func(x, y DeliveryStatus) int { return bytes.Compare(x.ID[:], y.ID[:]) })
 	return out[:min(len(out), max)], nil
@@ -304,12 +319,7 @@ func (a *API) messageEvents(ctx context.Context, in *messageInput) (*eventsOutpu
 func tellable(events []*mail.Event) []*mail.Event {
 	out := make([]*mail.Event, len(events))
 	for i, e := range events {
-		if out[i] = e; e.Envelope != nil {
-			told, envelope := *e, *e.Envelope
-			envelope.Content = mail.Content{}
-			told.Envelope = &envelope
-			out[i] = &told
-		}
+		out[i] = e.Told()
 	}
 	return out
 }
@@ -340,8 +350,11 @@ func (a *API) findDelivery(ctx context.Context, text string) (DeliveryStatus, er
 		out, err = a.withLive(ctx, *recorded)
 	} else if live, lerr := a.o.Live.Delivery(ctx, id); lerr == nil {
 		var m *mail.Message
-		if m, err = a.o.Live.Message(ctx, live.Message); err == nil {
+		switch m, err = a.o.Live.Message(ctx, live.Message); {
+		case err == nil:
 			out = a.liveDelivery(ctx, m, live)
+		case errors.Is(err, spool.ErrNotFound):
+			err = store.ErrNotFound // it was settled between the two questions
 		}
 	}
 	switch {
@@ -419,21 +432,100 @@ func (a *API) events(ctx context.Context, in *eventsInput) (*eventsOutput, error
 	}
 }
 
+// normalise brings what people write into the form the record has, and refuses what could find nothing: somebody who looks
+// for a delivery must not take a typing mistake for the answer.
+func (in *searchInput) normalise() error {
+	if in.Recipient != "" {
+		to, err := mail.ParseAddress(strings.TrimSpace(in.Recipient))
+		if err != nil {
+			return badRequest("recipient", "want a whole address, such as ann@example.net; domain finds all of a domain")
+		}
+		in.Recipient = to.String()
+	}
+	var err error
+	if in.Domain, err = domainOf("domain", in.Domain); err != nil {
+		return err
+	}
+	if in.Sender, err = senderOf(in.Sender); err != nil {
+		return err
+	}
+	in.MessageID = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(in.MessageID), "<"), ">")
+	if !in.From.IsZero() && !in.To.IsZero() && !in.From.Before(in.To) {
+		return badRequest("to", "it must be later than from")
+	}
+	return nil
+}
+
+// domainOf is a domain as addresses have it, of what people write for one; "" stays.
+func domainOf(field, text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	domain, err := mail.ParseDomain(strings.TrimPrefix(strings.TrimSpace(text), "@"))
+	if err != nil {
+		return "", badRequest(field, "it is not a domain")
+	}
+	return domain, nil
+}
+
+// senderOf is an address or a domain, likewise.
+func senderOf(text string) (string, error) {
+	if strings.Contains(strings.TrimPrefix(strings.TrimSpace(text), "@"), "@") {
+		from, err := mail.ParseAddress(strings.TrimSpace(text))
+		if err != nil {
+			return "", badRequest("sender", "it is neither an address nor a domain")
+		}
+		return from.String(), nil
+	}
+	return domainOf("sender", text)
+}
+
+// known refuses an account of which there is nothing: its name is a typing mistake.
+func (a *API) known(account string) error {
+	if account != "" && account != platform.SystemAccount && a.o.Manager.Snapshot().Account(account) == nil {
+		return notFound(fmt.Sprintf("there is no account %.63q, and nothing of one", account))
+	}
+	return nil
+}
+
 func (a *API) search(ctx context.Context, in *searchInput) (*searchOutput, error) {
 	account, err := readable(ctx, in.Account)
 	if err != nil {
 		return nil, a.problemOf(err)
 	}
+	if err := in.normalise(); err != nil {
+		return nil, err
+	}
 	if _, err := a.settle(ctx); err != nil {
 		return nil, a.problemOf(err)
 	}
+	var hosts []string
+	if in.MX != "" {
+		hosts = append(hosts, in.MX)
+	}
+	if in.Receiver != "" {
+		if in.MX != "" {
+			return nil, badRequest("receiver", "give mx or receiver, not both")
+		}
+		suffixes := a.o.Reporting.HostsOf(in.Receiver)
+		if len(suffixes) == 0 {
+			return nil, badRequest("receiver", "there is no mailbox provider of this name; mx finds hosts by theirs")
+		}
+		hosts = append(hosts, suffixes...)
+	}
 	page, err := a.o.Store.Search(ctx, store.SearchQuery{
+		Hosts:   hosts,
 		Account: account, Stream: mail.Stream(in.Stream), Recipient: in.Recipient, RFC822ID: in.MessageID, Domain: in.Domain,
 		Sender: in.Sender, Subject: in.Subject, Tag: in.Tag, State: store.State(in.State), Class: mail.Class(in.Class),
 		Route: in.Route, Source: in.Source, From: in.From, To: in.To, Cursor: in.Cursor, Max: in.Max,
 	})
 	if err != nil {
 		return nil, a.problemOf(err)
+	}
+	if len(page.Deliveries) == 0 && page.Next == "" && in.Cursor == "" {
+		if err := a.known(account); err != nil {
+			return nil, err
+		}
 	}
 	out := &searchOutput{}
 	out.Body.Deliveries, out.Body.Next, out.Body.SearchedTo = orEmpty(page.Deliveries), page.Next, page.SearchedTo
@@ -447,8 +539,8 @@ func (a *API) stats(ctx context.Context, in *statsInput) (*statsOutput, error) {
 	}
 	q := store.StatsQuery{Of: store.Question(in.Of), From: in.From, To: in.To, Step: store.Step(in.Step)}
 	if account != "" {
-		if q.Of != store.PerAccount {
-			return nil, badRequest("of", "an account sees its own figures only: use of=account")
+		if !slices.Contains(q.Of.Dimensions(), store.ByAccount) {
+			return nil, badRequest("of", "an account sees its own figures only, and these are not kept by account")
 		}
 		q.Where = map[store.Dimension]string{store.ByAccount: account}
 	}

@@ -54,37 +54,40 @@ func (a *API) registerState() {
 		Put: &huma.Operation{
 			OperationID: "apply-state", Summary: "Make the platform match a declared state", Tags: []string{"platform"},
 			Description: "Lists that are in the document are made to match, entries that are not in them are deleted; lists that are not in it stay as they are.",
-			Parameters:  []*huma.Param{{Name: "dry_run", In: "query", Description: "Only tell what would change.", Schema: &huma.Schema{Type: huma.TypeBoolean}}},
+			Parameters: []*huma.Param{
+				{Name: "dry_run", In: "query", Description: "Only tell what would change.", Schema: &huma.Schema{Type: huma.TypeBoolean}},
+				{Name: "note", In: "query", Description: "Why; it stands in the audit log.", Schema: &huma.Schema{Type: huma.TypeString}},
+			},
 			RequestBody: &huma.RequestBody{Required: true, Content: toml},
 			Responses: map[string]*huma.Response{"200": {Description: "What changed, and the secrets that were made.", Content: map[string]*huma.MediaType{
-				"application/json": {Schema: a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[manage.Report](), true, "StateReport")},
+				"application/json": {Schema: a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[manage.StateReport](), true, "StateReport")},
 			}}},
 		},
 	}
 }
 
-func (a *API) applyState(w http.ResponseWriter, r *http.Request) (manage.Report, error) {
+func (a *API) applyState(w http.ResponseWriter, r *http.Request) (manage.StateReport, error) {
 	if err := admin(r.Context()); err != nil {
-		return manage.Report{}, err
+		return manage.StateReport{}, err
 	}
 	dryRun := false
 	if v := r.URL.Query().Get("dry_run"); v != "" {
 		var err error
 		if dryRun, err = strconv.ParseBool(v); err != nil {
-			return manage.Report{}, badRequest("dry_run", "want true or false")
+			return manage.StateReport{}, badRequest("dry_run", "want true or false")
 		}
 	}
 	doc, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxState))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			return manage.Report{}, badRequest("body", "it is larger than "+strconv.Itoa(maxState)+" octets")
+			return manage.StateReport{}, badRequest("body", "it is larger than "+strconv.Itoa(maxState)+" octets")
 		}
-		return manage.Report{}, badRequest("body", "it ended early")
+		return manage.StateReport{}, badRequest("body", "it ended early")
 	}
 	state, kinds, err := manage.ParseState(doc)
 	if err != nil {
-		return manage.Report{}, err
+		return manage.StateReport{}, err
 	}
 	return a.o.Manager.Apply(r.Context(), manage.Request{
 		Actor: callerOf(r.Context()).actor(), Note: r.URL.Query().Get("note"), State: state, Kinds: kinds, DryRun: dryRun,
@@ -151,18 +154,20 @@ type holdName struct {
 	Note string `query:"note"`
 }
 
-type reportOutput struct{ Body manage.Report }
+type reportOutput struct{ Body manage.StateReport }
 
 type alertsInput struct {
 	All bool `query:"all" doc:"Cleared ones too."`
 }
 
 type auditInput struct {
-	Kind   string `query:"kind"`
-	Name   string `query:"name"`
-	Actor  string `query:"actor"`
-	Before int64  `query:"before" doc:"Entries with a smaller id."`
-	Max    int    `query:"max" minimum:"1" maximum:"1000" default:"100"`
+	Kind   string    `query:"kind"`
+	Name   string    `query:"name"`
+	Actor  string    `query:"actor"`
+	Since  time.Time `query:"since" doc:"Done at this time or later."`
+	Until  time.Time `query:"until" doc:"Done before this time."`
+	Cursor string    `query:"cursor"`
+	Max    int       `query:"max" minimum:"1" maximum:"1000" default:"100"`
 }
 
 func (a *API) registerPlatform() {
@@ -248,15 +253,33 @@ func (a *API) alerts(ctx context.Context, in *alertsInput) (*listOf[platform.Ale
 	return out, nil
 }
 
-func (a *API) auditLog(ctx context.Context, in *auditInput) (*listOf[store.AuditEntry], error) {
+type auditOutput struct {
+	Body struct {
+		Items []store.AuditEntry `json:"items"`
+		Next  string             `json:"next,omitempty"`
+	}
+}
+
+func (a *API) auditLog(ctx context.Context, in *auditInput) (*auditOutput, error) {
 	if err := admin(ctx); err != nil {
 		return nil, a.problemOf(err)
 	}
-	list, err := a.o.Store.ListAudit(ctx, store.AuditQuery{Kind: store.Kind(in.Kind), Name: in.Name, Actor: in.Actor, Before: in.Before, Max: in.Max})
+	q := store.AuditQuery{Kind: store.Kind(in.Kind), Name: in.Name, Actor: in.Actor, Since: in.Since, Until: in.Until, Max: in.Max}
+	if in.Cursor != "" { // the id of the last entry of a page
+		n, err := strconv.ParseInt(in.Cursor, 10, 64)
+		if err != nil || n <= 0 {
+			return nil, badRequest("cursor", "it is no cursor of this list")
+		}
+		q.Before = n
+	}
+	list, err := a.o.Store.ListAudit(ctx, q)
 	if err != nil {
 		return nil, a.problemOf(err)
 	}
-	out := &listOf[store.AuditEntry]{}
+	out := &auditOutput{}
+	if len(list) == in.Max {
+		out.Body.Next = strconv.FormatInt(list[in.Max-1].ID, 10)
+	}
 	out.Body.Items = orEmpty(list)
 	return out, nil
 }

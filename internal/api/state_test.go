@@ -121,10 +121,10 @@ func TestStateRoundTrip(t *testing.T) {
 			t.Errorf("the export has %s", secret)
 		}
 	}
-	apply := func(doc, query string) (manage.Report, answer) {
+	apply := func(doc, query string) (manage.StateReport, answer) {
 		t.Helper()
 		a := g.do(adminKey, http.MethodPut, "/v1/state"+query, doc, "Content-Type", "application/toml")
-		var r manage.Report
+		var r manage.StateReport
 		if a.status == 200 {
 			if err := json.Unmarshal(a.body, &r); err != nil {
 				t.Fatal(err)

@@ -25,10 +25,10 @@ var floors = []struct {
 }{
 	{"ground", []string{"smtp", "message", "dns"}},
 	{"words", []string{"mail", "platform"}},
-	{"crafts", []string{"dkim", "report", "mx", "smtpserver", "smtpclient", "authcheck"}},
-	{"rules", []string{"tenant", "route", "egress", "suppression", "bounce", "reputation", "compliance", "compose"}},
+	{"crafts", []string{"dkim", "report", "mx", "smtpserver", "smtpclient", "authcheck", "figures"}},
+	{"rules", []string{"tenant", "route", "egress", "suppression", "bounce", "reputation", "compliance", "compose", "paper"}},
 	{"shelves", []string{"spool", "store", "bus"}},
-	{"works", []string{"submission", "queue", "delivery", "feedback", "projector", "webhook", "manage", "campaign", "practice"}},
+	{"works", []string{"submission", "queue", "delivery", "feedback", "projector", "archive", "webhook", "manage", "campaign", "practice", "reporting", "notify"}},
 	{"doors", []string{"smtpd", "api", "compat", "inhook", "console", "config"}},
 	{"house", []string{"node"}},
 }
@@ -50,11 +50,11 @@ var forbidden = []struct {
 	prefix string
 	why    string
 }{
-	{[]string{"tenant", "route", "egress", "suppression", "bounce", "reputation", "compliance", "compose"}, "net", "rules are functions of facts and time; sockets belong to works"},
-	{[]string{"tenant", "route", "egress", "suppression", "bounce", "reputation", "compliance", "compose"}, "os", "rules read no files; hand them the bytes or an fs.FS"},
-	{[]string{"tenant", "route", "egress", "suppression", "bounce", "reputation", "compliance", "compose"}, "database/sql", "rules do not look things up; hand them the facts"},
-	{[]string{"tenant", "route", "egress", "suppression", "bounce", "reputation", "compliance", "compose"}, module + "/internal/dns", "rules ask nobody; hand them the answers"},
-	{[]string{"tenant", "route", "egress", "suppression", "bounce", "reputation", "compliance", "compose"}, module + "/internal/smtpclient", "rules open no connections"},
+	{[]string{"tenant", "route", "egress", "suppression", "bounce", "reputation", "compliance", "compose", "paper"}, "net", "rules are functions of facts and time; sockets belong to works"},
+	{[]string{"tenant", "route", "egress", "suppression", "bounce", "reputation", "compliance", "compose", "paper"}, "os", "rules read no files; hand them the bytes or an fs.FS"},
+	{[]string{"tenant", "route", "egress", "suppression", "bounce", "reputation", "compliance", "compose", "paper"}, "database/sql", "rules do not look things up; hand them the facts"},
+	{[]string{"tenant", "route", "egress", "suppression", "bounce", "reputation", "compliance", "compose", "paper"}, module + "/internal/dns", "rules ask nobody; hand them the answers"},
+	{[]string{"tenant", "route", "egress", "suppression", "bounce", "reputation", "compliance", "compose", "paper"}, module + "/internal/smtpclient", "rules open no connections"},
 	{[]string{"smtp", "message", "mail", "platform", "dkim", "report", "smtpserver", "smtpclient", "mx"}, "github.com/prometheus", "crafts are usable without a metrics library; report through an option"},
 }
 

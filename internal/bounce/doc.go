@@ -2,7 +2,8 @@
 // recipient, to class, scope, result and action. docs/bounces.md tells the taxonomy and how a decision is made.
 //
 // Its door is Ruleset.Reply; Ruleset.Report does the same for every recipient of a parsed report, and
-// Ruleset.Explain says which rules matched and why one of them won.
+// Ruleset.Explain says which rules matched and why one of them won. Fingerprint gives the template of a wording, by
+// which replies no rule knows are grouped.
 //
 // The knowledge is in rule files (rules/*.toml), each rule with its provenance and with samples that prove it is
 // reached. Default is the built-in set; Load lays an operator's folder over it, rule by rule.

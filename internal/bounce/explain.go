@@ -1,5 +1,7 @@
 package bounce
 
+import "github.com/postroad/postroad/internal/mail"
+
 // Explanation is how a verdict came about.
 type Explanation struct {
 	Verdict Verdict
@@ -7,7 +9,7 @@ type Explanation struct {
 	Normal string
 	// Matched are the rules whose conditions all held, the one that decided first.
 	Matched []Match
-	// Rows are the rows of the scope table that changed class, result or scope after the rule.
+	// Rows are the rows of the tables that changed class, scope, result or action after the rule.
 	Rows []string
 }
 
@@ -36,9 +38,17 @@ func (r *Ruleset) Explain(in Input) Explanation {
 		return true
 	})
 	var rule *Rule
-	if len(x.Matched) > 0 {
-		rule = x.Matched[0].Rule
+	doubt := false
+	for i, m := range x.Matched {
+		if i == 0 {
+			rule, doubt = m.Rule, m.Rule.doubtful(sc)
+		} else {
+			doubt = doubt || m.Rule.otherCause()
+		}
 	}
-	x.Verdict, x.Rows = settle(&in, e, class, rule)
+	x.Verdict, x.Rows = settle(&in, e, class, rule, doubt)
+	if doubt && x.Verdict.Class == mail.ClassInvalidRecipient && x.Verdict.Result == mail.Bounced {
+		x.Rows = append(x.Rows, rowDoubt)
+	}
 	return x
 }

@@ -72,20 +72,11 @@ func (n *normalised) chunk(s string) {
 		n.chunk(s[i+3:])
 		return
 	}
-	if at := strings.IndexByte(s, '@'); at >= 0 {
-		start, end := at, at+1
-		for start > 0 && isLocalByte(s[start-1]) {
-			start--
-		}
-		for end < len(s) && (isAlnum(s[end]) || s[end] == '-' || s[end] == '.' && end+1 < len(s) && isAlnum(s[end+1])) {
-			end++
-		}
-		if start < at && end > at+1 {
-			n.address = true
-			n.words(s[:start])
-			n.chunk(s[end:])
-			return
-		}
+	if start, end, ok := addressIn(s); ok {
+		n.address = true
+		n.words(s[:start])
+		n.chunk(s[end:])
+		return
 	}
 	if n.ipv6(s) {
 		return
@@ -111,7 +102,8 @@ func (n *normalised) ipv6(s string) bool {
 			return false
 		}
 	}
-	if colons < 2 {
+	// Eight groups, or fewer with the gap that "::" is (RFC 4291 §2.2). What else has colons is a time of day, a MAC.
+	if colons < 6 && !strings.Contains(inner, "::") {
 		return false
 	}
 	n.ip = true
@@ -258,9 +250,12 @@ var contractions = map[string]string{
 
 func (n *normalised) rune(r rune) {
 	switch {
-	case r < rune(len(latinFold)):
-		n.text = append(n.text, latinFold[r]...)
-	case 0x300 <= r && r < 0x370: // combining accents
+	case r < foldFrom[0]:
+		n.emitASCII(byte(r))
+	case r < foldFrom[0]+rune(len(fold[0])):
+		n.text = append(n.text, fold[0][r-foldFrom[0]]...)
+	case foldFrom[1] <= r && r < foldFrom[1]+rune(len(fold[1])):
+		n.text = append(n.text, fold[1][r-foldFrom[1]]...)
 	case r == 'ё' || r == 'Ё':
 		n.text = utf8.AppendRune(n.text, 'е')
 	case r == 0x2019 || r == 0x2018 || r == 0x2bc: // typographic apostrophes
@@ -283,26 +278,33 @@ func (n *normalised) emitASCII(c byte) {
 	}
 }
 
-// latinFold gives Latin letters without their accents, in lower case; " " for what is no letter.
-var latinFold = func() (t [0x250]string) {
-	special := map[rune]string{'ß': "ss", 'æ': "ae", 'ø': "o", 'đ': "d", 'ł': "l", 'ı': "i", 'œ': "oe", 'þ': "th", 'ð': "d", 'ħ': "h", 'ŋ': "n"}
-	for r := rune(0x80); r < rune(len(t)); r++ {
-		l := unicode.ToLower(r)
-		if s, ok := special[l]; ok {
-			t[r] = s
-			continue
-		}
-		if !unicode.IsLetter(r) {
-			t[r] = " "
-			continue
-		}
-		d := norm.NFD.String(string(l))
-		base, _ := utf8.DecodeRuneInString(d)
-		t[r] = string(base)
+// fold gives Latin and Greek letters without their accents, in lower case; " " for what is no letter. foldFrom are the
+// first runes of its two ranges: Latin and Greek, and the blocks of them with more accents than one.
+var fold = [...][]string{foldRange(0x80, 0x400), foldRange(0x1e00, 0x2000)}
+
+var foldFrom = [...]rune{0x80, 0x1e00}
+
+func foldRange(from, to rune) []string {
+	special := map[rune]string{
+		'ß': "ss", 'æ': "ae", 'ø': "o", 'đ': "d", 'ł': "l", 'ı': "i", 'œ': "oe", 'þ': "th", 'ð': "d", 'ħ': "h", 'ŋ': "n", 'ς': "σ",
+		'´': "", // written for an apostrophe
 	}
-	t['´'] = "" // written for an apostrophe
+	t := make([]string, to-from)
+	for r := from; r < to; r++ {
+		l := unicode.ToLower(r)
+		switch s, ok := special[l]; {
+		case ok:
+			t[r-from] = s
+		case unicode.IsMark(r):
+		case !unicode.IsLetter(r):
+			t[r-from] = " "
+		default:
+			base, _ := utf8.DecodeRuneInString(norm.NFD.String(string(l)))
+			t[r-from] = string(base)
+		}
+	}
 	return t
-}()
+}
 
 func isAlnum(c byte) bool { return isLetter(c) || '0' <= c && c <= '9' }
 

@@ -32,7 +32,7 @@ func retryAfter(text string) time.Duration {
 			break
 		}
 	}
-	if !found || !strings.ContainsAny(text, "0123456789") {
+	if !found || !namesTime(lower) {
 		return 0
 	}
 	var d time.Duration
@@ -57,4 +57,21 @@ func retryAfter(text string) time.Duration {
 		d = time.Duration(h)*time.Hour + time.Duration(mi)*time.Minute + time.Duration(s)*time.Second
 	}
 	return min(d, maxRetryAfter)
+}
+
+// namesTime reports a number before what may be a unit of time, or a clock, so that the expressions above run on few
+// texts.
+func namesTime(lower string) bool {
+	for i := 0; i < len(lower); i++ {
+		if !isDigit(lower[i]) {
+			continue
+		}
+		for i < len(lower) && (isDigit(lower[i]) || lower[i] == ' ' || lower[i] == '\t') {
+			i++
+		}
+		if i < len(lower) && (lower[i] == 's' || lower[i] == 'm' || lower[i] == 'h' || lower[i] == ':') {
+			return true
+		}
+	}
+	return false
 }

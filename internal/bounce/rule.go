@@ -18,8 +18,10 @@ import (
 // ruleFile is one file of rules. docs/bounces.md explains every key.
 type ruleFile struct {
 	// Priority is that of every rule of the file that has none of its own.
-	Priority int        `toml:"priority"`
-	Rules    []ruleSpec `toml:"rule"`
+	Priority int `toml:"priority"`
+	// Doubt is added to that of every rule of the file.
+	Doubt []string   `toml:"doubt"`
+	Rules []ruleSpec `toml:"rule"`
 }
 
 // ruleSpec is a rule as written.
@@ -31,6 +33,7 @@ type ruleSpec struct {
 	Any        []string `toml:"any"`
 	With       []string `toml:"with"`
 	Without    []string `toml:"without"`
+	Doubt      []string `toml:"doubt"` // where one of these stands in the text, the rule counts as vague
 	Regexp     string   `toml:"regexp"`
 	Codes      []string `toml:"codes"`
 	Enhanced   []string `toml:"enhanced"`
@@ -62,6 +65,7 @@ type Rule struct {
 	Misses     []string      // samples it must not
 
 	any, with, without []int32 // patterns
+	doubt              []int32
 	regexp             *regexp.Regexp
 	codes              []codeCond
 	enhanced           []enhancedCond
@@ -100,6 +104,7 @@ func parseRuleFile(name string, data []byte) ([]ruleSpec, error) {
 		if f.Rules[i].Priority == 0 {
 			f.Rules[i].Priority = f.Priority
 		}
+		f.Rules[i].Doubt = append(f.Rules[i].Doubt, f.Doubt...)
 	}
 	return f.Rules, nil
 }
@@ -176,7 +181,7 @@ func (s *ruleSpec) compile(r *Ruleset, file string) (*Rule, error) {
 	for _, list := range []struct {
 		lines []string
 		to    *[]int32
-	}{{s.Any, &c.any}, {s.With, &c.with}, {s.Without, &c.without}} {
+	}{{s.Any, &c.any}, {s.With, &c.with}, {s.Without, &c.without}, {s.Doubt, &c.doubt}} {
 		for _, line := range list.lines {
 			n, err := r.addPattern(line)
 			if err != nil {

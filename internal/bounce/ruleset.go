@@ -99,18 +99,21 @@ func load(layers ...fs.FS) (*Ruleset, error) {
 	var all []source
 	at := make(map[string]int)
 	for depth, layer := range layers {
-		names, err := fs.Glob(layer, "*.toml")
+		entries, err := fs.ReadDir(layer, ".")
 		if err != nil {
 			return nil, fmt.Errorf("bounce: list rule files: %w", err)
 		}
-		slices.Sort(names)
 		inLayer := make(map[string]string)
-		for _, name := range names {
+		for _, entry := range entries { // in the order of names
+			name := entry.Name()
+			if path.Ext(name) != ".toml" {
+				continue
+			}
 			data, err := fs.ReadFile(layer, name)
 			if err != nil {
 				return nil, fmt.Errorf("bounce: read rules: %w", err)
 			}
-			file := path.Base(name)
+			file := name
 			if depth > 0 {
 				file = overridePrefix + file
 			}
@@ -198,9 +201,33 @@ func (r *Ruleset) finish() {
 func (r *Ruleset) Rules() []*Rule { return slices.Clone(r.rules) }
 
 // Reply decides what one reply, or one diagnostic of a report, means.
-func (r *Ruleset) Reply(in Input) Verdict {
-	v, _ := r.decide(in)
-	return v
+func (r *Ruleset) Reply(in Input) Verdict { return r.decide(&in).Verdict }
+
+// decision is a verdict and what it rests on.
+type decision struct {
+	Verdict
+	rule  *Rule // that won; nil: none held
+	doubt bool  // what it rests on is too little to suppress an address
+}
+
+func (r *Ruleset) decide(in *Input) (d decision) {
+	sc := r.search(in)
+	defer r.pool.Put(sc)
+	e, class := effective(in, sc)
+	r.candidates(sc, func(c *Rule) bool {
+		if !c.matches(in, e, class, sc) {
+			return true
+		}
+		if d.rule == nil {
+			d.rule, d.doubt = c, c.doubtful(sc)
+		} else {
+			d.doubt = c.otherCause()
+		}
+		// Only a class that suppresses needs a second opinion.
+		return d.rule.Class == mail.ClassInvalidRecipient && !d.doubt
+	})
+	d.Verdict, _ = settle(in, e, class, d.rule, d.doubt)
+	return d
 }
 
 // search normalises the text and finds every pattern in it.

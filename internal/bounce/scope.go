@@ -33,10 +33,13 @@ const (
 	// rowSession: this transaction or connection has had enough; a new one may go on. 552 for too many recipients
 	// counts as 452 (RFC 5321 §4.5.3.1.10).
 	rowSession = "new-session"
+	// rowDoubt: the rule, a word in the text or another rule that holds leaves a doubt whether the address is bad: it is
+	// not suppressed.
+	rowDoubt = "doubt"
 )
 
-// settle makes the verdict from the rule that won (nil: none) and returns the names of the rows that changed it.
-func settle(in *Input, e smtp.Enhanced, class int, rule *Rule) (v Verdict, rows []string) {
+// settle makes the verdict from the rule that won (nil: none), and whether it is in doubt, and returns the names of the rows that changed it.
+func settle(in *Input, e smtp.Enhanced, class int, rule *Rule, doubt bool) (v Verdict, rows []string) {
 	v = Verdict{Class: mail.ClassOther, Result: mail.Deferred}
 	if class == 5 {
 		v.Result = mail.Bounced
@@ -79,7 +82,7 @@ func settle(in *Input, e smtp.Enhanced, class int, rule *Rule) (v Verdict, rows 
 	} else {
 		v.RetryAfter = 0
 	}
-	v.Action = actionOf(v.Class, v.Scope, v.Result, rule)
+	v.Action = actionOf(v.Class, v.Scope, v.Result, doubt)
 	return v, rows
 }
 

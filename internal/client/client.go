@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -56,7 +57,7 @@ func (p *Problem) Error() string {
 		return p.Title + ": " + p.Errors[0].Field + ": " + p.Errors[0].Detail
 	}
 	s := p.Title
-	if p.Detail != "" {
+	if p.Detail != "" && !(len(p.Errors) > 1 && strings.HasPrefix(p.Detail, p.Errors[0].Field+": "+p.Errors[0].Detail)) {
 		s += ": " + p.Detail
 	}
 	for _, f := range p.Errors {
@@ -64,6 +65,9 @@ func (p *Problem) Error() string {
 	}
 	return s
 }
+
+// maxBehind is how long a question is asked again while the platform's record is behind what it has accepted.
+const maxBehind = 30 * time.Second
 
 // ErrUnreachable is wrapped where no platform answers.
 var ErrUnreachable = errors.New("no platform answers")
@@ -97,14 +101,17 @@ func New(o Options) (*Client, error) {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Discover finds the admin socket of a platform on this machine: in its data folder, or by asking a listener on
-// loopback where it is. The socket's file permissions decide who may use it.
+// loopback ("": none) where it is. The socket's file permissions decide who may use it.
 func Discover(ctx context.Context, data, loopback string) (string, error) {
 	if data != "" {
 		if socket := filepath.Join(data, "admin.sock"); exists(socket) {
 			return filepath.Abs(socket)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	if loopback == "" {
+		return "", fmt.Errorf("client: %w: there is no admin socket in %s; start one with postroad serve, or name another with --data or --url", ErrUnreachable, data)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // where nothing listens the answer comes at once
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(loopback, "/")+"/.well-known/postroad", nil)
 	if err != nil {
@@ -135,7 +142,8 @@ func exists(path string) bool {
 }
 
 // Do makes a request with a JSON body (nil: none) and reads the JSON answer into out (nil: dropped). An error the
-// platform answered with is a *Problem.
+// platform answered with is a *Problem. What the platform has accepted and not recorded yet is asked for again, as its
+// answer says, for half a minute; so do the others that read.
 func (c *Client) Do(ctx context.Context, method, path string, query url.Values, in, out any) error {
 	var body io.Reader
 	if in != nil {
@@ -175,14 +183,53 @@ func (c *Client) Raw(ctx context.Context, method, path string, query url.Values,
 	return b, nil
 }
 
+// Fetch makes a GET request for a media type and writes the answer to w as it comes. An error after some of it was written
+// means that the answer is not complete.
+func (c *Client) Fetch(ctx context.Context, path string, query url.Values, accept string, w io.Writer) error {
+	resp, err := c.do(ctx, http.MethodGet, path, query, "", nil, http.Header{"Accept": {accept}})
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		return fmt.Errorf("client: the answer of %s was cut off: %w", path, err)
+	}
+	return nil
+}
+
+// Stream makes a request with a body of any length (nil: none) and returns the answer's, which the caller closes.
+func (c *Client) Stream(ctx context.Context, method, path string, query url.Values, contentType string, body io.Reader) (io.ReadCloser, error) {
+	resp, err := c.do(ctx, method, path, query, contentType, body, nil)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, contentType string, body io.Reader, header http.Header) (*http.Response, error) {
+	patience := time.Now().Add(maxBehind)
+	for {
+		resp, after, err := c.once(ctx, method, path, query, contentType, body, header)
+		if after == 0 || method != http.MethodGet || body != nil || time.Now().Add(after).After(patience) {
+			return resp, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(after):
+		}
+	}
+}
+
+// once makes one request. after is how long to wait before asking again, where the answer is that the record is behind.
+func (c *Client) once(ctx context.Context, method, path string, query url.Values, contentType string, body io.Reader, header http.Header) (resp *http.Response, after time.Duration, err error) {
 	u := c.base + path
 	if len(query) > 0 {
 		u += "?" + query.Encode()
 	}
 	r, err := http.NewRequestWithContext(ctx, method, u, body)
 	if err != nil {
-		return nil, fmt.Errorf("client: %w", err)
+		return nil, 0, fmt.Errorf("client: %w", err)
 	}
 	for k, v := range header {
 		r.Header[k] = v
@@ -196,20 +243,27 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if c.o.Account != "" {
 		r.Header.Set("Postroad-Account", c.o.Account)
 	}
-	resp, err := c.http.Do(r)
+	resp, err = c.http.Do(r)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, 0, ctx.Err()
 		}
-		return nil, fmt.Errorf("client: %w: %w", ErrUnreachable, err)
+		return nil, 0, fmt.Errorf("client: %w: %w", ErrUnreachable, err)
 	}
 	if resp.StatusCode < 400 {
-		return resp, nil
+		return resp, 0, nil
 	}
 	defer resp.Body.Close()
 	p := &Problem{Status: resp.StatusCode, Title: resp.Status}
 	if b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20)); err == nil {
 		_ = json.Unmarshal(b, p) // not ours: the status line says enough
 	}
-	return nil, p
+	if resp.StatusCode == http.StatusServiceUnavailable && strings.HasSuffix(p.Type, "not-recorded-yet") {
+		seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+		if err != nil || seconds < 1 {
+			seconds = 1
+		}
+		after = time.Duration(seconds) * time.Second
+	}
+	return nil, after, p
 }

@@ -7,10 +7,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -50,6 +51,7 @@ func TestProblems(t *testing.T) {
 		body, want string
 	}{
 		{422, `{"title":"Not valid","status":422,"detail":"it is too long","errors":[{"field":"to[0]","detail":"it is too long"}]}`, "Not valid: to[0]: it is too long"},
+		{422, `{"title":"Not valid","status":422,"detail":"a: x; and 1 more in errors","errors":[{"field":"a","detail":"x"},{"field":"b","detail":"y"}]}`, "Not valid\n  a: x\n  b: y"},
 		{422, `{"title":"Not valid","status":422,"detail":"validation failed","errors":[{"field":"a","detail":"x"},{"field":"b","detail":"y"}]}`, "Not valid: validation failed\n  a: x\n  b: y"},
 		{404, `{"title":"Not found","status":404}`, "Not found"},
 		{502, `<html>proxy</html>`, "502 Bad Gateway"},
@@ -68,6 +70,35 @@ func TestProblems(t *testing.T) {
 	c := serve(t, Options{}, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("not JSON")) })
 	if err := c.Do(t.Context(), http.MethodGet, "/x", nil, nil, &struct{}{}); err == nil || !strings.Contains(err.Error(), "/x") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestBehind: what is not recorded yet is asked for again, a change is not.
+func TestBehind(t *testing.T) {
+	var asked atomic.Int64
+	c := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 1 {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write([]byte(`{"type":"https://postroad.dev/problems/not-recorded-yet","title":"Not recorded yet","status":503}`))
+			return
+		}
+		_, _ = w.Write([]byte(`{"n":2}`))
+	})
+	var out struct{ N int }
+	if err := c.Do(t.Context(), http.MethodGet, "/v1/x", nil, nil, &out); err != nil || out.N != 2 || asked.Load() != 2 {
+		t.Errorf("%+v, %v, asked %d times", out, err, asked.Load())
+	}
+	asked.Store(0)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := c.Do(ctx, http.MethodGet, "/v1/x", nil, nil, &out); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("asked until the end of time: %v", err)
+	}
+	asked.Store(0)
+	var p *Problem
+	if err := c.Do(t.Context(), http.MethodPost, "/v1/x", nil, map[string]int{}, nil); !errors.As(err, &p) || asked.Load() != 1 {
+		t.Errorf("%v, asked %d times", err, asked.Load())
 	}
 }
 
@@ -125,7 +156,7 @@ func TestDiscover(t *testing.T) {
 		`hello`:                                                  "not Postroad",
 	} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }))
-		found, err := Discover(t.Context(), os.TempDir(), s.URL)
+		found, err := Discover(t.Context(), t.TempDir(), s.URL)
 		s.Close()
 		if want == "" && (err != nil || found != socket) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %q, %v, want %q", body, found, err, want)

@@ -62,6 +62,7 @@ type fieldRule uint8
 const (
 	keep fieldRule = iota
 	drop
+	feedback // dropped, unless the submitter signed it: then it is the address of a feedback loop of his own
 	received
 	signature
 	once // from here on: kept, and a second one refused
@@ -81,7 +82,8 @@ var fieldRules = map[string]fieldRule{
 	"mime-version": once, "content-type": once, "content-transfer-encoding": once, "content-disposition": once,
 	"content-id": once, "content-description": once,
 	"list-unsubscribe": once, "list-unsubscribe-post": once,
-	"bcc": drop, "resent-bcc": drop, "return-path": drop,
+	"bcc": drop, "resent-bcc": drop, "return-path": drop, "x-postroad-token": drop,
+	"cfbl-address": feedback, "cfbl-feedback-id": feedback,
 	"received": received, "dkim-signature": signature, "arc-message-signature": signature,
 }
 
@@ -113,6 +115,7 @@ func Prepare(header []byte, p Policy) (Prepared, error) {
 	}
 	w := preparer{p: p}
 	w.out.Header = append(make([]byte, 0, len(p.Received)+len(header)+200), p.Received...)
+	w.ownLoop = signsLoop(h)
 	for i, f := range h.Fields() {
 		rule := lookupRule(f.Name)
 		if rule == keep && isControl(f.Name) {
@@ -142,6 +145,7 @@ type preparer struct {
 	hasFrom bool
 	hasDate bool
 	hasID   bool
+	ownLoop bool // a signature of the submitter's covers his own CFBL fields
 }
 
 // refuseSecond refuses f if a field of its name stands above it.
@@ -158,6 +162,10 @@ func (w *preparer) field(f message.Field, rule fieldRule) (err error) {
 	switch rule {
 	case drop:
 		return nil
+	case feedback:
+		if !w.ownLoop {
+			return nil
+		}
 	case from:
 		w.hasFrom = true
 		var m message.Mailbox

@@ -10,6 +10,7 @@ var reservedHeaders = map[string]bool{
 	"from": true, "sender": true, "to": true, "cc": true, "bcc": true, "reply-to": true, "subject": true, "date": true,
 	"message-id": true, "mime-version": true, "return-path": true, "received": true, "received-spf": true,
 	"delivered-to": true, "x-original-to": true, "envelope-to": true, "dkim-signature": true, "domainkey-signature": true,
+	"cfbl-address": true, "cfbl-feedback-id": true,
 	"authentication-results": true, "apparently-to": true, "errors-to": true, "return-receipt-to": true,
 }
 
@@ -21,7 +22,7 @@ var structuredHeaders = map[string]bool{
 	"in-reply-to": true, "references": true, "list-unsubscribe": true, "list-unsubscribe-post": true, "list-help": true,
 	"list-subscribe": true, "list-post": true, "list-owner": true, "list-archive": true, "auto-submitted": true,
 	"precedence": true, "importance": true, "priority": true, "x-priority": true, "feedback-id": true,
-	"cfbl-address": true, "cfbl-feedback-id": true, "disposition-notification-to": true, "expires": true,
+	"disposition-notification-to": true, "expires": true,
 	"x-auto-response-suppress": true, "auto-reply": true, "require-recipient-valid-since": true, "tls-required": true,
 }
 

@@ -38,6 +38,10 @@ type Config struct {
 	Store      Store      `toml:"store"`
 	Events     Events     `toml:"events"`
 	Retry      Retry      `toml:"retry"`
+	Webhook    Webhook    `toml:"webhook"`
+	Bounce     Bounce     `toml:"bounce"`
+	Alerts     Alerts     `toml:"alerts"`
+	Digest     Digest     `toml:"digest"`
 }
 
 // Log says what is logged to standard error, and how.
@@ -77,12 +81,6 @@ type Submission struct {
 	ClientAddress bool `toml:"client_address_in_received"`
 }
 
-// ReturnPath is where bounces come back to.
-type ReturnPath struct {
-	// Domain of the signed return paths; its MX must lead to the listener. "": the hostname.
-	Domain string `toml:"domain"`
-}
-
 // Delivery is the way out.
 type Delivery struct {
 	Port        int  `toml:"port"` // of the receivers' MX hosts
@@ -116,6 +114,8 @@ type Spool struct {
 // Store is the lasting record.
 type Store struct {
 	RetentionDays int `toml:"retention_days"`
+	// TranscriptDays is how long the dialogues of attempts are kept; 0: as long as the record.
+	TranscriptDays int `toml:"transcript_days"`
 }
 
 // Events are the JSONL files for the operator's own log system.
@@ -123,6 +123,25 @@ type Events struct {
 	Files     bool `toml:"files"`
 	MaxSize   Size `toml:"max_size"` // of one file
 	KeepFiles int  `toml:"keep_files"`
+}
+
+// Bounce says how refusals are understood.
+type Bounce struct {
+	// Rules is a folder of rule files laid over the built-in ones; read again when a file in it changes. "": none.
+	Rules string `toml:"rules"`
+}
+
+// Webhook says how customers' webhooks are called.
+type Webhook struct {
+	// AllowPrivate lets webhooks lead to loopback, private and own addresses: for receivers inside the operator's network.
+	// Whoever can make a webhook can then reach them too.
+	AllowPrivate bool `toml:"allow_private"`
+	// AllowHTTP lets events go out in clear.
+	AllowHTTP bool `toml:"allow_http"`
+	// GiveUp is how long one event is tried before its webhook is stopped.
+	GiveUp Duration `toml:"give_up"`
+	// LogDays is how long the log of what was sent is kept.
+	LogDays int `toml:"log_days"`
 }
 
 // Retry overrides the retry schedule. The last interval repeats until expiry.
@@ -197,10 +216,13 @@ func Default() Config {
 			Listen: []string{"127.0.0.1:2587"}, ListenTLS: []string{"127.0.0.1:2465"},
 			MaxSize: 50 << 20, MaxRecipients: 1000, MaxConnections: 2000, MaxPerAddress: 200,
 		},
-		Delivery: Delivery{Port: 25, MaxSessions: 2000, IPv6: true, Transcripts: "failures", StopTimeout: Duration(30 * time.Second)},
-		Spool:    Spool{Ballast: 256 << 20, Memory: 64 << 20},
-		Store:    Store{RetentionDays: 90},
-		Events:   Events{MaxSize: 100 << 20, KeepFiles: 14},
+		ReturnPath: defaultReturnPath(),
+		Delivery:   Delivery{Port: 25, MaxSessions: 2000, IPv6: true, Transcripts: "failures", StopTimeout: Duration(30 * time.Second)},
+		Spool:      Spool{Ballast: 256 << 20, Memory: 64 << 20},
+		Store:      Store{RetentionDays: 90},
+		Webhook:    Webhook{GiveUp: Duration(72 * time.Hour), LogDays: 7},
+		Digest:     Digest{Hour: defaultDigestHour},
+		Events:     Events{MaxSize: 100 << 20, KeepFiles: 14},
 	}
 }
 
@@ -218,7 +240,7 @@ func Load(file string) (Config, error) {
 	if err := dec.Decode(&c); err != nil {
 		return Config{}, fmt.Errorf("config: %s%s", file, explain(err))
 	}
-	for _, p := range []*string{&c.Data, &c.MasterKey, &c.TLS.Certificate, &c.TLS.Key} {
+	for _, p := range []*string{&c.Data, &c.MasterKey, &c.TLS.Certificate, &c.TLS.Key, &c.Bounce.Rules} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(filepath.Dir(file), *p)
 		}
@@ -263,11 +285,8 @@ func (c *Config) Validate() error {
 			bad("hostname", "%q: %v", c.Hostname, err)
 		}
 	}
-	if c.ReturnPath.Domain != "" {
-		if _, err := mail.ParseDomain(c.ReturnPath.Domain); err != nil {
-			bad("return_path.domain", "%q: %v", c.ReturnPath.Domain, err)
-		}
-	}
+	c.ReturnPath.validate(bad, c.Hostname)
+	c.validateNotify(bad)
 	if c.Data == "" {
 		bad("data", "a folder is needed")
 	}
@@ -281,7 +300,7 @@ func (c *Config) Validate() error {
 	for _, l := range []struct {
 		key  string
 		list []string
-	}{{"http.listen", c.HTTP.Listen}, {"submission.listen", c.Submission.Listen}, {"submission.listen_tls", c.Submission.ListenTLS}} {
+	}{{"http.listen", c.HTTP.Listen}, {"submission.listen", c.Submission.Listen}, {"submission.listen_tls", c.Submission.ListenTLS}, {"return_path.listen", c.ReturnPath.Listen}} {
 		for _, a := range l.list {
 			_, port, err := net.SplitHostPort(a)
 			if err != nil || !validPort(port) {
@@ -310,6 +329,11 @@ func (c *Config) Validate() error {
 	atLeast(bad, "submission.max_connections_per_address", int64(c.Submission.MaxPerAddress), 1)
 	atLeast(bad, "delivery.max_sessions", int64(c.Delivery.MaxSessions), 1)
 	atLeast(bad, "store.retention_days", int64(c.Store.RetentionDays), 1)
+	atLeast(bad, "store.transcript_days", int64(c.Store.TranscriptDays), 0)
+	atLeast(bad, "webhook.log_days", int64(c.Webhook.LogDays), 1)
+	if c.Webhook.GiveUp < Duration(time.Minute) {
+		bad("webhook.give_up", "%s is less than a minute", time.Duration(c.Webhook.GiveUp))
+	}
 	atLeast(bad, "events.max_size", int64(c.Events.MaxSize), 1<<10)
 	atLeast(bad, "events.keep_files", int64(c.Events.KeepFiles), 1)
 	for _, r := range []struct {

@@ -11,20 +11,20 @@ import (
 
 // content is what a job's message looks like on the way to one kind of peer.
 type content struct {
-	prefix   []byte // signatures, and the To field of a private copy
+	prefix   []byte // signatures and what they add, and the To field of a private copy
 	body     mail.Body
 	eightBit bool
 	utf8     bool
 }
 
-// size returns the octets that go out.
+// size returns the octets that go out, without the token field.
 func (c *content) size() int64 { return int64(len(c.prefix)) + c.body.Size() }
 
 // prepare makes the content of the job for the peer of the open connection. The failure is a refusal for good, or a
 // fault of ours.
 func (s *session) prepare(job *mail.Job) (*content, *failure) {
 	ext := s.conn.Extensions()
-	size := job.Body.Size()
+	size := job.Body.Size() + s.d.tokenSize
 	convert := job.Message.EightBit && !ext.EightBit
 	if ext.Size > 0 && size > ext.Size {
 		return nil, tooLarge(size, ext.Size) // before a signature is made for nothing
@@ -36,7 +36,7 @@ func (s *session) prepare(job *mail.Job) (*content, *failure) {
 		}
 		s.made, s.madeSeven = &s.content, convert
 	}
-	if size = s.made.size(); ext.Size > 0 && size > ext.Size {
+	if size = s.made.size() + s.d.tokenSize; ext.Size > 0 && size > ext.Size {
 		return nil, tooLarge(size, ext.Size)
 	}
 	return s.made, nil
@@ -72,7 +72,9 @@ func (s *session) render(job *mail.Job, convert bool) *failure {
 		c.body, c.eightBit = mail.BytesBody(seven), false
 		in.Content, in.BodyHash, in.BodyOffset = c.body, [32]byte{}, headerEnd(seven)
 	}
-	in.own = privateTo(job)
+	if in.own = privateTo(job); in.own != nil || m.Recipients == 1 {
+		in.Delivery = job.Deliveries[0]
+	}
 	if s.d.opts.Sign != nil {
 		fields, err := s.d.sign(s.ctx, s.snap, in, convert)
 		if err != nil {

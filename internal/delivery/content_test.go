@@ -220,6 +220,9 @@ func TestPrivateCopies(t *testing.T) {
 	var signed []string
 	w.opts.Sign = func(_ context.Context, in SignInput) ([]byte, error) {
 		signed = append(signed, string(in.Header))
+		if in.Delivery == nil || !bytes.Contains(in.Header, []byte(in.Delivery.Recipient.String())) {
+			t.Errorf("the signature is for %+v", in.Delivery)
+		}
 		return []byte("DKIM-Signature: v=1;\r\n"), nil
 	}
 	d := w.build()

@@ -27,6 +27,8 @@ type MX interface {
 // SignInput is what there is to sign.
 type SignInput struct {
 	Message *mail.Message
+	// Delivery is the one this signature is for; nil where several deliveries of the message share it.
+	Delivery *mail.Delivery
 	// Header are the header fields as they go out, without the empty line.
 	Header []byte
 	// BodyHash is the hash of the body (mail.Content.BodyHash); zero where it must be computed from Content.
@@ -44,11 +46,14 @@ type Options struct {
 	MX       MX
 	// Classify says what a refusal means; bounce.Ruleset.Reply is one.
 	Classify func(bounce.Input) bounce.Verdict
-	// Sign returns DKIM-Signature fields to go before the content, each ending with CRLF; nil: nothing is signed. It
-	// is called once for a message with many recipients.
+	// Sign returns the fields to go before the content, each ending with CRLF: DKIM-Signatures, and what they cover
+	// besides the content's own. nil: nothing is signed. It is called once for a message with many recipients.
 	Sign func(ctx context.Context, in SignInput) ([]byte, error)
 	// ReturnPath makes the envelope sender of routes with return path verp; nil: the submitted sender goes out.
 	ReturnPath func(d *mail.Delivery) mail.Address
+	// Token is the signed name our header field X-Postroad-Token carries: of the delivery, or of the message where the
+	// transaction has several recipients and d is nil. All names have the same length. nil: there is no such field.
+	Token func(m *mail.Message, d *mail.Delivery) string
 	// To7Bit makes a copy of a content for a peer without 8BITMIME. Any error means that it cannot be converted.
 	// nil: nothing can.
 	To7Bit func(content []byte) ([]byte, error)
@@ -91,7 +96,7 @@ const (
 	fallbackConnect = 8 * time.Second
 	// badHostFor is how long an address that could not be reached is tried last.
 	badHostFor = 5 * time.Minute
-	// brokenTLSFor is how long a host whose handshake failed is spoken to in clear (mail-practice, TLS).
+	// brokenTLSFor is how long a host whose handshake failed is spoken to in clear.
 	brokenTLSFor = time.Hour
 	// maxRemembered bounds each of the memories of hosts, in entries.
 	maxRemembered = 20_000
@@ -111,6 +116,7 @@ type Delivery struct {
 	brokenTLS  *memory[hostKey]
 	seenTLS    *memory[string] // relays that have been spoken to with TLS
 	signatures *signatures
+	tokenSize  int64 // octets of the token field
 	sessions   map[platform.TLSMode]tls.ClientSessionCache
 }
 
@@ -146,6 +152,7 @@ func New(o Options) (*Delivery, error) {
 			platform.TLSOpportunistic: tls.NewLRUClientSessionCache(1024), platform.TLSVerify: tls.NewLRUClientSessionCache(1024),
 		},
 	}
+	d.tokenSize = int64(len(d.token(nil, &mail.Message{}, nil)))
 	return d, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postroad/postroad/internal/dns"
 	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/platform"
 	"github.com/postroad/postroad/internal/smtp"
@@ -131,7 +132,7 @@ func (s *session) refuseAddr(ip netip.Addr) string {
 	if s.d.own(ip) || s.source != nil && (s.source.IP == ip || s.source.IPv6 == ip) {
 		return "our own"
 	}
-	return forbidden(ip)
+	return dns.NotPublic(ip)
 }
 
 func (s *session) hostKey(c candidate) hostKey {

@@ -407,7 +407,7 @@ func (b *buffered) Close() error {
 	b.cond.Signal()
 	b.mu.Unlock()
 	// A peer that is not read from cannot say more.
-	timer := time.AfterFunc(time.Second, func() { _ = b.Conn.Close() })
+	timer := time.AfterFunc(time.Minute, func() { _ = b.Conn.Close() })
 	<-b.gone
 	timer.Stop()
 	return b.Conn.Close()

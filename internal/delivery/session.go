@@ -51,6 +51,7 @@ type session struct {
 	res       smtpclient.Result
 	rcpts     []smtpclient.Recipient
 	group     []int
+	head      []byte
 	durableFn func(context.Context) error
 }
 

@@ -336,7 +336,12 @@ func TestNotify(t *testing.T) {
 	j.Message.EnvID, j.Message.Ret = "id=1", "HDRS"
 	j.Deliveries[1].Notify = mail.NotifyNever
 	j.Deliveries[2].Notify, j.Deliveries[2].ORcpt = mail.NotifyDelay, "rfc822;orig@example.com"
-	w.run(w.build(), gateway, j)
+	_, outcomes := w.run(w.build(), gateway, j)
+	for _, o := range outcomes { // whose submitter asked is told by the peer from here on
+		if want := o.Delivery != j.Deliveries[0].ID; o.Attempt.DSN != want {
+			t.Errorf("%s: DSN %v", o.Delivery, o.Attempt.DSN)
+		}
+	}
 	want := []string{
 		"1: MAIL FROM:<a@example.org> RET=HDRS ENVID=id+3D1",
 		"1: RCPT TO:<b@example.com> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;b@example.com",

@@ -103,7 +103,7 @@ func (s *session) fillGroup(c *content) *failure {
 	}
 	s.left = kept
 	s.tx = smtpclient.Transaction{
-		From: from, Rcpts: s.rcpts, Prefix: c.prefix, Body: c.body, EightBit: c.eightBit, UTF8: c.utf8,
+		From: from, Rcpts: s.rcpts, Prefix: s.prefix(c), Body: c.body, EightBit: c.eightBit, UTF8: c.utf8,
 		RequireTLS: m.RequireTLS && ext.RequireTLS && s.conn.TLS() != nil, EnvID: m.EnvID, Ret: m.Ret, Durable: s.durableFn,
 	}
 	return nil
@@ -250,6 +250,7 @@ func (s *session) settleOne(i int, f *failure, took time.Duration) {
 	}
 	if f == nil {
 		o.Result, o.Action, o.Tried = s.success(), mail.ActionNone, true
+		a.DSN = d.Notify != 0 && s.conn != nil && s.conn.Extensions().DSN
 		a.Stage, a.Code, a.Enhanced, a.Reply = mail.StageDot, s.res.Reply.Code, s.res.Reply.Enhanced.String(), s.res.Reply.String()
 	} else {
 		f.fill(&o)

@@ -96,7 +96,7 @@ func newTestClient(t testing.TB, o Options, servers ...*testServer) *Client {
 		o.Servers = append(o.Servers, Server{Addr: s.addr})
 	}
 	if o.Timeout == 0 {
-		o.Timeout = 5 * time.Second // long: only tests of time-outs may meet one
+		o.Timeout, o.Total = 5*time.Minute, 5*time.Minute // only tests of time-outs may meet one
 	}
 	c, err := New(o)
 	if err != nil {
@@ -107,7 +107,7 @@ func newTestClient(t testing.TB, o Options, servers ...*testServer) *Client {
 }
 
 func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -16,6 +16,7 @@ const (
 	PrefixMessage  = "msg_"
 	PrefixDelivery = "dlv_"
 	PrefixEvent    = "evt_"
+	PrefixReport   = "rpt_"
 )
 
 // ErrBadID is returned for a text that is not an id of the expected kind.
@@ -161,6 +162,51 @@ func ParseDeliveryID(s string) (id DeliveryID, err error) {
 	rest, ok := strings.CutPrefix(s, PrefixDelivery)
 	if !ok || !decodeBase32(id[:], rest) {
 		return DeliveryID{}, fmt.Errorf("%w: %.40q is no delivery id (%s and 26 characters)", ErrBadID, s, PrefixDelivery)
+	}
+	return id, nil
+}
+
+// ReportID names a report: a mail or message that came back. It is made when the report is received, and its first 48
+// bits are the milliseconds since 1970 of that moment. The zero value names none.
+type ReportID [16]byte
+
+// NewReportID returns a new id, greater than every id this process made before.
+func NewReportID(now time.Time) ReportID { return ReportID(newUUID(now)) }
+
+// String returns the id as people see it: rpt_ and 26 characters.
+func (id ReportID) String() string {
+	return string(appendBase32(append(make([]byte, 0, 32), PrefixReport...), id[:]))
+}
+
+// IsZero reports whether the id names nothing.
+func (id ReportID) IsZero() bool { return id == ReportID{} }
+
+// Time returns the moment the id was made, to the millisecond, in UTC.
+func (id ReportID) Time() time.Time { return uuidTime(id) }
+
+// MarshalText implements encoding.TextMarshaler; the zero id is the empty text.
+func (id ReportID) MarshalText() ([]byte, error) {
+	if id.IsZero() {
+		return []byte{}, nil
+	}
+	return []byte(id.String()), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler. It returns ErrBadID.
+func (id *ReportID) UnmarshalText(text []byte) (err error) {
+	if len(text) == 0 {
+		*id = ReportID{}
+		return nil
+	}
+	*id, err = ParseReportID(string(text))
+	return err
+}
+
+// ParseReportID reads what ReportID.String wrote, in either case. It returns ErrBadID.
+func ParseReportID(s string) (id ReportID, err error) {
+	rest, ok := strings.CutPrefix(s, PrefixReport)
+	if !ok || !decodeBase32(id[:], rest) {
+		return ReportID{}, fmt.Errorf("%w: %.40q is no report id (%s and 26 characters)", ErrBadID, s, PrefixReport)
 	}
 	return id, nil
 }

@@ -3,6 +3,7 @@ package mail
 import (
 	"context"
 	"io"
+	"strings"
 )
 
 // Lane is where limits hold and connections live: one way out, from one source, towards one receiver and site.
@@ -24,6 +25,21 @@ func (l Lane) String() string {
 		s += l.Receiver + ":"
 	}
 	return s + l.Site
+}
+
+// LaneParts returns the receiver and site of a lane's text (Lane.String). The site of a relay is host:port and
+// has no receiver.
+func LaneParts(kind RouteKind, lane string) (receiver, site string) {
+	_, rest, ok := strings.Cut(lane, ">")
+	if !ok {
+		return "", ""
+	}
+	if kind == RouteMX && !strings.HasPrefix(rest, "[") {
+		if r, s, ok := strings.Cut(rest, ":"); ok {
+			return r, s
+		}
+	}
+	return "", rest
 }
 
 // Target is where a domain's mail goes by some route, found before a lane is chosen.

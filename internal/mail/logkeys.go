@@ -17,4 +17,5 @@ const (
 	LogDelay   = "delay"
 	LogEvent   = "event"
 	LogErr     = "err"
+	LogReport  = "report" // ReportID of mail that came back
 )

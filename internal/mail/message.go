@@ -21,7 +21,9 @@ type Message struct {
 	Tags       []string          `json:"tags,omitempty"`
 	Metadata   map[string]string `json:"metadata,omitempty"`
 	Size       int64             `json:"size"` // octets of the content as stored
-	Recipients int               `json:"recipients"`
+	// ResentOf is the message this one sends again.
+	ResentOf   MessageID `json:"resent_of,omitzero"`
+	Recipients int       `json:"recipients"`
 
 	// Demands on the dialogue.
 	EightBit   bool   `json:"eight_bit,omitempty"`   // the content has octets over 127 in its body (RFC 6152)

@@ -21,7 +21,9 @@ type Attempt struct {
 	Code     int    `json:"code,omitempty"`
 	Enhanced string `json:"enhanced,omitempty"`
 	// Reply is the peer's full reply verbatim, lines joined by LF, or our own words when there was none.
-	Reply     string        `json:"reply,omitempty"`
+	Reply string `json:"reply,omitempty"`
+	// DSN: the peer took over what the submitter asked to be told (RFC 3461 §5.2.1) and reports itself.
+	DSN       bool          `json:"dsn,omitempty"`
 	Uncertain bool          `json:"uncertain,omitempty"` // the connection died between our final dot and the reply (RFC 1047)
 	Waiting   time.Duration `json:"waiting_ns,omitempty"`
 	Connect   time.Duration `json:"connecting_ns,omitempty"`

@@ -35,6 +35,7 @@ func ParseState(doc []byte) (s platform.State, kinds []store.Kind, err error) {
 		{"routes", store.KindRoute},
 		{"policies", store.KindPolicy},
 		{"holds", store.KindHold},
+		{"legal_holds", store.KindLegalHold},
 	} {
 		if _, ok := top[k.name]; ok {
 			kinds = append(kinds, k.kind)

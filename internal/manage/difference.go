@@ -16,6 +16,7 @@ func clone(s platform.State) platform.State {
 	c := platform.State{
 		Accounts: slices.Clone(s.Accounts), Pools: slices.Clone(s.Pools), Sources: slices.Clone(s.Sources),
 		Routes: slices.Clone(s.Routes), Policies: slices.Clone(s.Policies), Holds: slices.Clone(s.Holds),
+		LegalHolds: slices.Clone(s.LegalHolds),
 	}
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
@@ -24,12 +25,18 @@ func clone(s platform.State) platform.State {
 			a.Senders[j].Keys = slices.Clone(a.Senders[j].Keys)
 		}
 		a.Credentials = slices.Clone(a.Credentials)
+		a.Mailboxes = slices.Clone(a.Mailboxes)
+		a.Webhooks = slices.Clone(a.Webhooks)
+		for j := range a.Webhooks {
+			w := &a.Webhooks[j]
+			w.Types, w.Streams, w.Keys = slices.Clone(w.Types), slices.Clone(w.Streams), slices.Clone(w.Keys)
+		}
 	}
 	return c
 }
 
 // difference lists what differs between two states, for people in report, for the store as its return value.
-func difference(old, want platform.State, report *Report) []store.Change {
+func difference(old, want platform.State, report *StateReport) []store.Change {
 	d := &differ{report: report}
 	compare(d, store.KindSource, old.Sources, want.Sources, func(x platform.Source) string { return x.Name }, store.PutSource)
 	compare(d, store.KindPool, old.Pools, want.Pools, func(x platform.Pool) string { return x.Name }, store.PutPool)
@@ -37,12 +44,13 @@ func difference(old, want platform.State, report *Report) []store.Change {
 	compare(d, store.KindAccount, old.Accounts, want.Accounts, func(x platform.Account) string { return x.Name }, store.PutAccount)
 	compare(d, store.KindPolicy, old.Policies, want.Policies, func(x platform.Policy) string { return x.Name }, store.PutPolicy)
 	compare(d, store.KindHold, old.Holds, want.Holds, func(x platform.Hold) string { return x.Name }, store.PutHold)
+	compare(d, store.KindLegalHold, old.LegalHolds, want.LegalHolds, func(x platform.LegalHold) string { return x.Name }, store.PutLegalHold)
 	return d.changes
 }
 
 type differ struct {
 	changes []store.Change
-	report  *Report
+	report  *StateReport
 }
 
 func compare[T any](d *differ, kind store.Kind, old, want []T, name func(T) string, put func(T) store.Change) {
@@ -168,6 +176,16 @@ func secretsOf(v any) map[string]string {
 			for _, k := range s.Keys {
 				out["senders["+s.Name+"].keys["+k.Selector+"].private_key (secret)"] = string(k.Sealed)
 			}
+		}
+		for _, b := range v.Mailboxes {
+			out["mailboxes["+b.Name+"].password (secret)"] = string(b.Sealed)
+		}
+		for _, w := range v.Webhooks {
+			var all []byte
+			for _, k := range w.Keys {
+				all = append(all, k.Sealed...)
+			}
+			out["webhooks["+w.Name+"].secret (secret)"] = string(all)
 		}
 	case platform.Route:
 		out["password (secret)"] = string(v.Sealed)

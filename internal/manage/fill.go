@@ -31,7 +31,9 @@ func normalise(s *platform.State) {
 		for j := range a.Senders {
 			a.Senders[j].Keys = orNil(a.Senders[j].Keys)
 		}
-		a.Senders, a.Credentials = orNil(a.Senders), orNil(a.Credentials)
+		a.Senders, a.Credentials, a.Webhooks = orNil(a.Senders), orNil(a.Credentials), normaliseWebhooks(a.Webhooks)
+		a.Archive.Streams = orNil(a.Archive.Streams)
+		normaliseMailboxes(a)
 	}
 	for i := range s.Routes {
 		r := &s.Routes[i]
@@ -69,6 +71,9 @@ func normalise(s *platform.State) {
 		h := &s.Holds[i]
 		h.Since, h.Expires = h.Since.UTC(), h.Expires.UTC()
 	}
+	for i := range s.LegalHolds {
+		normaliseLegalHold(&s.LegalHolds[i])
+	}
 }
 
 func orNil[T any](s []T) []T {
@@ -87,12 +92,14 @@ func keep(want *platform.State, old platform.State) {
 		if was == nil {
 			continue
 		}
+		keepMailboxes(a, was)
 		for j := range a.Credentials {
 			c := &a.Credentials[j]
 			if o := find(was.Credentials, func(x platform.Credential) bool { return x.Name == c.Name && x.Kind == c.Kind }); o != nil && c.Hash == "" {
 				c.Hash = o.Hash
 			}
 		}
+		keepWebhooks(a, was)
 		for j := range a.Senders {
 			s := &a.Senders[j]
 			o := find(was.Senders, func(x platform.Sender) bool { return x.Name == s.Name })
@@ -119,6 +126,12 @@ func keep(want *platform.State, old platform.State) {
 			h.Since = o.Since
 		}
 	}
+	for i := range want.LegalHolds {
+		h := &want.LegalHolds[i]
+		if o := find(old.LegalHolds, func(x platform.LegalHold) bool { return x.Name == h.Name }); o != nil && h.Since.IsZero() {
+			h.Since = o.Since
+		}
+	}
 }
 
 func find[T any](list []T, is func(T) bool) *T {
@@ -129,11 +142,11 @@ func find[T any](list []T, is func(T) bool) *T {
 }
 
 // fill makes and seals secrets: hashes of passwords and keys, relay passwords, DKIM keys. What it made itself it
-// returns, to be shown once.
-func (m *Manager) fill(s *platform.State) ([]Secret, error) {
-	var made []Secret
+// returns, to be shown once, and the ids of new webhooks.
+func (m *Manager) fill(s *platform.State) (made []Secret, webhooks []string, err error) {
 	for i := range s.Accounts {
 		a := &s.Accounts[i]
+		m.fillMailboxes(a)
 		for j := range a.Credentials {
 			c := &a.Credentials[j]
 			if c.Kind == platform.CredentialNetwork {
@@ -158,10 +171,15 @@ func (m *Manager) fill(s *platform.State) ([]Secret, error) {
 			sender := &a.Senders[j]
 			for n := range sender.Keys {
 				if err := m.fillKey(sender.Name, &sender.Keys[n]); err != nil {
-					return nil, err
+					return nil, nil, err
 				}
 			}
 		}
+		secrets, begun, err := m.fillWebhooks(a)
+		if err != nil {
+			return nil, nil, err
+		}
+		made, webhooks = append(made, secrets...), append(webhooks, begun...)
 	}
 	for i := range s.Routes {
 		r := &s.Routes[i]
@@ -180,7 +198,12 @@ func (m *Manager) fill(s *platform.State) ([]Secret, error) {
 			s.Holds[i].Since = m.o.Now().UTC()
 		}
 	}
-	return made, nil
+	for i := range s.LegalHolds {
+		if s.LegalHolds[i].Since.IsZero() {
+			s.LegalHolds[i].Since = m.o.Now().UTC()
+		}
+	}
+	return made, webhooks, nil
 }
 
 func (m *Manager) fillKey(domain string, k *platform.DKIMKey) error {

@@ -23,6 +23,11 @@ type Options struct {
 	MatchSecret func(kind platform.CredentialKind, hash, secret string) bool
 	// NewSecret makes a password or key for a credential declared without one.
 	NewSecret func() string
+	// Webhooks say where webhooks may lead.
+	Webhooks WebhookRules
+	// BeginWebhook is told the id of a new webhook before it is stored: whatever is recorded from then on belongs to it. A
+	// change that fails afterwards leaves an id nobody has. May be nil.
+	BeginWebhook func(ctx context.Context, id string) error
 	// Changed is told each new snapshot, after it is stored. It must not block.
 	Changed func(*platform.Snapshot)
 	Now     func() time.Time
@@ -51,6 +56,9 @@ func New(ctx context.Context, o Options) (*Manager, error) {
 	}
 	if o.Changed == nil {
 		o.Changed = func(*platform.Snapshot) {}
+	}
+	if o.BeginWebhook == nil {
+		o.BeginWebhook = func(context.Context, string) error { return nil }
 	}
 	m := &Manager{o: o}
 	state, version, err := o.Store.LoadState(ctx)
@@ -98,8 +106,8 @@ type Secret struct {
 	Value string `json:"value"`
 }
 
-// Report is what a change did.
-type Report struct {
+// StateReport is what a change did.
+type StateReport struct {
 	Version int64    `json:"version"`
 	Changes []Change `json:"changes"`
 	Secrets []Secret `json:"secrets,omitempty"`
@@ -119,12 +127,14 @@ type Request struct {
 
 // Apply makes the platform's state match what is declared, in one transaction, and reports the differences; a second
 // time there are none. It returns *Invalid for a state that cannot be.
-func (m *Manager) Apply(ctx context.Context, r Request) (Report, error) {
+func (m *Manager) Apply(ctx context.Context, r Request) (StateReport, error) {
 	return m.change(ctx, r.Actor, r.Note, r.DryRun, func(s *platform.State) error {
 		for _, k := range r.Kinds {
 			switch k {
 			case store.KindAccount:
+				was := s.Accounts
 				s.Accounts = r.State.Accounts
+				keepUnmentioned(s.Accounts, was)
 			case store.KindPool:
 				s.Pools = r.State.Pools
 			case store.KindSource:
@@ -135,6 +145,8 @@ func (m *Manager) Apply(ctx context.Context, r Request) (Report, error) {
 				s.Policies = r.State.Policies
 			case store.KindHold:
 				s.Holds = r.State.Holds
+			case store.KindLegalHold:
+				s.LegalHolds = r.State.LegalHolds
 			}
 		}
 		return nil
@@ -142,35 +154,43 @@ func (m *Manager) Apply(ctx context.Context, r Request) (Report, error) {
 }
 
 // Edit changes single entries: edit is given a copy of the state and changes it.
-func (m *Manager) Edit(ctx context.Context, actor, note string, edit func(*platform.State) error) (Report, error) {
+func (m *Manager) Edit(ctx context.Context, actor, note string, edit func(*platform.State) error) (StateReport, error) {
 	return m.change(ctx, actor, note, false, edit)
 }
 
-func (m *Manager) change(ctx context.Context, actor, note string, dryRun bool, edit func(*platform.State) error) (Report, error) {
+func (m *Manager) change(ctx context.Context, actor, note string, dryRun bool, edit func(*platform.State) error) (StateReport, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old := m.snap.Load().State()
 	want := clone(old)
 	if err := edit(&want); err != nil {
-		return Report{}, err
+		return StateReport{}, err
 	}
 	normalise(&want)
 	keep(&want, old)
 	if err := Validate(want); err != nil {
-		return Report{}, err
+		return StateReport{}, err
 	}
-	report := Report{Version: m.version, DryRun: dryRun, Changes: []Change{}}
-	secrets, err := m.fill(&want)
+	report := StateReport{Version: m.version, DryRun: dryRun, Changes: []Change{}}
+	if err := m.webhookTargets(want, old); err != nil {
+		return StateReport{}, err
+	}
+	secrets, webhooks, err := m.fill(&want)
 	if err != nil {
-		return Report{}, err
+		return StateReport{}, err
 	}
 	stored := difference(old, want, &report)
 	if dryRun || len(stored) == 0 {
 		return report, nil
 	}
+	for _, id := range webhooks {
+		if err := m.o.BeginWebhook(ctx, id); err != nil {
+			return StateReport{}, fmt.Errorf("manage: begin webhook: %w", err)
+		}
+	}
 	version, err := m.o.Store.ApplyState(ctx, store.Update{Changes: stored, Expect: m.version, Actor: actor, At: m.o.Now().UTC(), Note: note})
 	if err != nil {
-		return Report{}, fmt.Errorf("manage: store changes: %w", err)
+		return StateReport{}, fmt.Errorf("manage: store changes: %w", err)
 	}
 	m.version = version
 	report.Version = version

@@ -56,6 +56,7 @@ const declared = `
 [[accounts]]
 name = "shop"
 contact = "mail@shop.example"
+archive = {days = 30, streams = ["transactional"]}
 
   [[accounts.senders]]
   name = "shop.example"
@@ -75,6 +76,12 @@ contact = "mail@shop.example"
   kind = "api"
   secret = "chosen by the operator"
 
+[[legal_holds]]
+name = "case-17"
+recipient = "Ann@Example.net"
+reason = "a claim is pending"
+author = "legal department"
+
 [[routes]]
 name = "gateway"
 kind = "relay"
@@ -90,7 +97,7 @@ name = "default"
   route = "gateway"
 `
 
-func apply(t *testing.T, m *Manager, doc string) Report {
+func apply(t *testing.T, m *Manager, doc string) StateReport {
 	t.Helper()
 	s, kinds, err := ParseState([]byte(doc))
 	if err != nil {
@@ -107,7 +114,7 @@ func TestApplyTwiceChangesNothing(t *testing.T) {
 	db := &memory{}
 	m := newManager(t, db)
 	first := apply(t, m, declared)
-	if len(first.Changes) != 3 || len(first.Secrets) != 1 || first.Secrets[0].Value != "made-up-secret" || first.Secrets[0].Login != "shop/web" {
+	if len(first.Changes) != 4 || len(first.Secrets) != 1 || first.Secrets[0].Value != "made-up-secret" || first.Secrets[0].Login != "shop/web" {
 		t.Fatalf("first apply: %+v", first)
 	}
 	if second := apply(t, m, declared); len(second.Changes) != 0 || len(second.Secrets) != 0 || len(db.updates) != 1 {
@@ -224,6 +231,16 @@ func TestInvalid(t *testing.T) {
 		{"unknown pool", "[[routes]]\nname = \"r\"\nkind = \"mx\"\npool = \"p\"\n", "no pool"},
 		{"unknown route", "[[policies]]\nname = \"default\"\nrules = [{route = \"r\"}]\n", "no route"},
 		{"hold of everything", "[[holds]]\nname = \"h\"\nreason = \"x\"\n", "at least one condition"},
+		{"archive for a negative time", "[[accounts]]\nname = \"a\"\narchive = {days = -1}\n", "want the days"},
+		{"archive for ever", "[[accounts]]\nname = \"a\"\narchive = {days = 99999}\n", "at most"},
+		{"archive of streams without days", "[[accounts]]\nname = \"a\"\narchive = {streams = [\"bulk\"]}\n", "for how many days"},
+		{"archive of an unknown stream", "[[accounts]]\nname = \"a\"\narchive = {days = 1, streams = [\"news\"]}\n", "none of transactional"},
+		{"unknown scope", "[[accounts]]\nname = \"a\"\ncredentials = [{name = \"n\", kind = \"api\", scopes = [\"contents\"]}]\n", "none of send, read, content"},
+		{"legal hold of everything", "[[legal_holds]]\nname = \"h\"\nreason = \"x\"\nauthor = \"y\"\n", "needs an account, a recipient or a message"},
+		{"legal hold without reason", "[[legal_holds]]\nname = \"h\"\naccount = \"a\"\nauthor = \"y\"\n", "say why"},
+		{"legal hold without author", "[[legal_holds]]\nname = \"h\"\naccount = \"a\"\nreason = \"x\"\n", "who answers for it"},
+		{"legal hold of no address", "[[legal_holds]]\nname = \"h\"\nrecipient = \"nobody\"\nreason = \"x\"\nauthor = \"y\"\n", "legal_holds[h].recipient"},
+		{"legal hold of no message", "[[legal_holds]]\nname = \"h\"\nmessage = \"dlv_1\"\nreason = \"x\"\nauthor = \"y\"\n", "legal_holds[h].message"},
 		{"bad key", "[[accounts]]\nname = \"a\"\nsenders = [{name = \"x.example\", keys = [{selector = \"s\", algorithm = \"rsa-512\"}]}]\n", "rsa-2048"},
 		{"private key", "[[accounts]]\nname = \"a\"\nsenders = [{name = \"x.example\", keys = [{selector = \"s\", algorithm = \"ed25519\", private_key = \"nonsense\"}]}]\n", "PEM"},
 	}

@@ -90,6 +90,11 @@ func Validate(s platform.State) error {
 		unique("holds", holds, h.Name)
 		v.hold(h)
 	}
+	legal := map[string]bool{}
+	for _, h := range s.LegalHolds {
+		unique("legal_holds", legal, h.Name)
+		v.legalHold(h)
+	}
 	if len(v.problems) > 0 {
 		return &Invalid{v.problems}
 	}
@@ -120,6 +125,8 @@ func (v *validator) accounts(list []platform.Account) {
 		if a.MessagesPerHour < 0 || a.RecipientsPerDay < 0 || a.MaxConnections < 0 || a.Weight < 0 {
 			v.bad(where, "limits and weight cannot be negative")
 		}
+		v.digest(where, a)
+		v.archive(where+".archive", a.Archive)
 		senders := map[string]bool{}
 		for j := range a.Senders {
 			v.sender(where, &a.Senders[j], a.Name, senders, owners)
@@ -135,6 +142,22 @@ func (v *validator) accounts(list []platform.Account) {
 			names[c.Name] = true
 			v.credential(cw, a, c, logins, hashes)
 		}
+		v.mailboxes(where, a)
+		v.notices(where, a)
+		v.webhooks(where, a.Webhooks)
+	}
+}
+
+// digest checks that a report by mail has somebody to go to.
+func (v *validator) digest(where string, a *platform.Account) {
+	switch a.Digest {
+	case "", platform.DigestOff:
+	case platform.DigestDaily, platform.DigestWeekly, platform.DigestMonthly:
+		if a.Contact == "" {
+			v.bad(where+".digest", "there is nobody to send it to: set contact to a mail address")
+		}
+	default:
+		v.bad(where+".digest", "%q is none of off, daily, weekly, monthly", a.Digest)
 	}
 }
 
@@ -220,8 +243,8 @@ func (v *validator) credential(where string, a *platform.Account, c *platform.Cr
 		}
 	}
 	for _, sc := range c.Scopes {
-		if sc != platform.ScopeSend && sc != platform.ScopeRead && sc != platform.ScopeAdmin {
-			v.bad(where+".scopes", "%q is none of send, read, admin", sc)
+		if sc != platform.ScopeSend && sc != platform.ScopeRead && sc != platform.ScopeContent && sc != platform.ScopeAdmin {
+			v.bad(where+".scopes", "%q is none of send, read, content, admin", sc)
 		}
 		if sc == platform.ScopeAdmin && c.Kind != platform.CredentialAPI {
 			v.bad(where+".scopes", "admin is for api credentials only")

@@ -81,7 +81,7 @@ func testConfig(t testing.TB, internet *practice.Internet) config.Config {
 	c := config.Default()
 	c.Hostname, c.Data = "mail.shop.test", filepath.Join(t.TempDir(), "data")
 	free := []string{"127.0.0.1:0"}
-	c.HTTP.Listen, c.Submission.Listen, c.Submission.ListenTLS = free, free, free
+	c.HTTP.Listen, c.Submission.Listen, c.Submission.ListenTLS, c.ReturnPath.Listen = free, free, free, free
 	c.Submission.PlainAuthOnLoopback, c.Submission.MaxSize, c.Submission.MaxRecipients = true, 1<<20, 100
 	c.Delivery.AllowPrivate, c.Delivery.StopTimeout = true, config.Duration(5*time.Second)
 	c.Spool.Ballast, c.Spool.MinFree = 0, 1<<20
@@ -121,6 +121,11 @@ func start(t testing.TB, c config.Config, state string) *running {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(logWriter{t}, nil))
 	}
+	return startLogging(t, c, state, log)
+}
+
+func startLogging(t testing.TB, c config.Config, state string, log *slog.Logger) *running {
+	t.Helper()
 	n, err := Open(t.Context(), Options{Config: c, Logger: log})
 	if err != nil {
 		t.Fatal(err)
@@ -212,7 +217,7 @@ func message(to string) string {
 // await asks until ok says that the answer is the one waited for.
 func (r *running) await(path string, ok func(body []byte) bool) []byte {
 	r.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(5 * time.Minute)
 	for {
 		status, b := r.request(testAdmin, http.MethodGet, path, "")
 		if status == http.StatusOK && ok(b) {
@@ -250,7 +255,7 @@ func dial(t testing.TB, addr net.Addr) *dialogue {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(5 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return &dialogue{t, c, bufio.NewReader(c)}

@@ -17,6 +17,7 @@ type collector struct {
 	age  *prometheus.Desc
 	free *prometheus.Desc
 	rdy  *prometheus.Desc
+	back *prometheus.Desc
 }
 
 func newCollector(n *Node) *collector {
@@ -33,12 +34,13 @@ func newCollector(n *Node) *collector {
 		age:  desc("record_lag_seconds", "Age of the oldest event not yet in the record."),
 		free: desc("disk_free_bytes", "Free space on the disk of the spool."),
 		rdy:  desc("ready", "1 if mail is taken in."),
+		back: desc("reports_total", "Reports read since the start, by kind, evidence and outcome.", "kind", "evidence", "outcome"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.live, c.part, c.out, c.ops, c.lag, c.age, c.free, c.rdy} {
+	for _, d := range []*prometheus.Desc{c.live, c.part, c.out, c.ops, c.lag, c.age, c.free, c.rdy, c.back} {
 		ch <- d
 	}
 }
@@ -73,6 +75,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for op, v := range map[string]uint64{"added": q.Added, "paged": q.Paged, "picked": q.Picked, "sessions_opened": q.SessionsOpened, "lane_rests": q.LaneRests} {
 		count(c.ops, v, op)
 	}
+	for _, r := range c.n.feedback.Counts() {
+		count(c.back, r.N, r.Kind, string(r.Evidence), string(r.Outcome))
+	}
 	p := c.n.projector.Status()
 	gauge(c.lag, float64(p.Lag))
 	gauge(c.age, p.Delay.Seconds())
@@ -90,7 +95,7 @@ func (n *Node) registerMetrics() error {
 	})
 	info.Set(1)
 	for _, c := range []prometheus.Collector{
-		info, newCollector(n), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		info, newCollector(n), newSuppressCollector(n), newNoticeCollector(n), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := n.registry.Register(c); err != nil {
 			return err

@@ -16,21 +16,27 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/postroad/postroad/internal/api"
-	"github.com/postroad/postroad/internal/bounce"
+	"github.com/postroad/postroad/internal/archive"
 	"github.com/postroad/postroad/internal/compose"
 	"github.com/postroad/postroad/internal/config"
 	"github.com/postroad/postroad/internal/delivery"
 	"github.com/postroad/postroad/internal/dns"
+	"github.com/postroad/postroad/internal/feedback"
+	"github.com/postroad/postroad/internal/feedback/imap"
 	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/manage"
 	"github.com/postroad/postroad/internal/mx"
+	"github.com/postroad/postroad/internal/notify"
 	"github.com/postroad/postroad/internal/platform"
 	"github.com/postroad/postroad/internal/projector"
 	"github.com/postroad/postroad/internal/queue"
+	"github.com/postroad/postroad/internal/reporting"
 	"github.com/postroad/postroad/internal/smtpd"
 	"github.com/postroad/postroad/internal/spool"
+	"github.com/postroad/postroad/internal/store"
 	"github.com/postroad/postroad/internal/store/sqlite"
 	"github.com/postroad/postroad/internal/submission"
+	"github.com/postroad/postroad/internal/webhook"
 )
 
 // Names of what lies in the data folder.
@@ -63,21 +69,34 @@ type Node struct {
 	hostname string
 	log      *slog.Logger
 
-	store     *sqlite.Store
-	spool     *spool.Spool
-	resolver  *dns.Client
-	manager   *manage.Manager
-	queue     *queue.Queue
-	delivery  *delivery.Delivery
-	projector *projector.Projector
-	intake    *submission.Service
-	signer    *signer
-	alerts    *alerts
-	smtp      *smtpd.Server
-	api       *api.API
-	listeners []listener
-	registry  *prometheus.Registry
-	stopping  chan struct{} // closed when no more mail is taken in
+	store      *sqlite.Store
+	kept       *sqlite.Archive
+	archive    *archive.Archive
+	spool      *spool.Spool
+	resolver   *dns.Client
+	manager    *manage.Manager
+	queue      *queue.Queue
+	delivery   *delivery.Delivery
+	projector  *projector.Projector
+	webhooks   *webhook.Service
+	feedback   *feedback.Reader
+	intake     *submission.Service
+	suppress   *manage.Suppressions
+	actor      *feedback.Actor
+	signer     *signer
+	mailboxes  *imap.Poller
+	notices    *feedback.Notifier
+	reporting  *reporting.Service
+	notify     *notify.Service
+	followers  []*store.Progress // of those who write addresses in acting on events
+	returnKey  mail.ReturnPathKey
+	alerts     *alerts
+	ruleFolder *ruleFolder
+	smtp       *smtpd.Server
+	api        *api.API
+	listeners  []listener
+	registry   *prometheus.Registry
+	stopping   chan struct{} // closed when no more mail is taken in
 }
 
 // Open makes the platform: it opens spool and store, binds all listeners, and serves nobody before Run. On an error
@@ -170,6 +189,9 @@ func (n *Node) openShelves(ctx context.Context) (err error) {
 	n.store, err = sqlite.Open(ctx, sqlite.Options{
 		Dir: filepath.Join(n.cfg.Data, StoreDir), Logger: n.log.With("component", "store"),
 		Retention: time.Duration(n.cfg.Store.RetentionDays) * 24 * time.Hour, MayGrow: n.mayGrow,
+		Transcripts: time.Duration(n.cfg.Store.TranscriptDays) * 24 * time.Hour,
+		Held:        func(ctx context.Context, day string) (bool, error) { return n.archive.HeldDay(ctx, day) },
+		WebhookLog:  time.Duration(n.cfg.Webhook.LogDays) * 24 * time.Hour,
 	})
 	return err
 }
@@ -187,12 +209,22 @@ func (n *Node) mayGrow() error {
 
 func (n *Node) openWorks(ctx context.Context, key manage.MasterKey) (err error) {
 	n.alerts = newAlerts(n.store, n.log.With("component", "alerts"))
+	n.ruleFolder = newRuleFolder(n.cfg.Bounce.Rules, n.alerts.Tell, n.log.With("component", "bounce"))
 	n.manager, err = manage.New(ctx, manage.Options{
 		Store: n.store, MasterKey: key, Hostname: n.hostname, NewSecret: submission.NewSecret,
 		HashSecret: submission.HashSecret, MatchSecret: submission.MatchSecret,
-		Changed: func(*platform.Snapshot) { n.queue.SnapshotChanged() }, Logger: n.log.With("component", "manage"),
+		Webhooks:     manage.WebhookRules{AllowHTTP: n.cfg.Webhook.AllowHTTP, AllowPrivate: n.cfg.Webhook.AllowPrivate},
+		BeginWebhook: n.beginWebhook,
+		Changed: func(*platform.Snapshot) {
+			n.queue.SnapshotChanged()
+			n.mailboxes.Changed()
+			n.webhooks.SnapshotChanged()
+		}, Logger: n.log.With("component", "manage"),
 	})
 	if err != nil {
+		return err
+	}
+	if err := n.openSuppressions(); err != nil {
 		return err
 	}
 	if n.resolver, err = dns.New(dnsOptions(n.cfg.DNS, n.log.With("component", "dns"))); err != nil {
@@ -203,15 +235,22 @@ func (n *Node) openWorks(ctx context.Context, key manage.MasterKey) (err error) 
 	if err != nil {
 		return err
 	}
-	n.signer = newSigner(n.manager, n.resolver, n.alerts)
-	if err := n.openDelivery(key, hosts, own); err != nil {
+	n.returnKey = mail.ReturnPathKey(key.Derive("return path 1"))
+	n.signer = newSigner(n.manager, n.resolver, n.alerts, n.loop())
+	if err := n.openReporting(hosts.Receivers()); err != nil {
+		return err
+	}
+	if err := n.openArchive(key); err != nil {
+		return err
+	}
+	if err := n.openDelivery(hosts, own); err != nil {
 		return err
 	}
 	if err := n.openQueue(); err != nil {
 		return err
 	}
 	n.intake, err = submission.New(submission.Options{
-		Spool: n.spool, Snapshot: n.manager.Snapshot, Added: n.added, TakeQuota: n.store.Take,
+		Spool: n.spool, Snapshot: n.manager.Snapshot, Added: n.added, TakeQuota: n.store.Take, OverQuota: n.overQuota, Suppressed: n.suppress.Suppressed,
 		MaxSize: int64(n.cfg.Submission.MaxSize), MaxRecipients: n.cfg.Submission.MaxRecipients,
 		Expiry:        submission.Expiry{Transactional: expiry(n.cfg.Retry.Transactional, submission.DefaultExpiry.Transactional), Bulk: expiry(n.cfg.Retry.Bulk, submission.DefaultExpiry.Bulk)},
 		ClientAddress: n.cfg.Submission.ClientAddress, Logger: n.log.With("component", "submission"),
@@ -219,12 +258,26 @@ func (n *Node) openWorks(ctx context.Context, key manage.MasterKey) (err error) 
 	if err != nil {
 		return err
 	}
-	po := projector.Options{Outbox: n.spool, Store: n.store, Logger: n.log.With("component", "projector"), OnEvents: n.o.OnEvents, AcceptGap: n.o.RecordGap}
-	if n.cfg.Events.Files {
-		po.Files = &projector.FileOptions{Dir: filepath.Join(n.cfg.Data, EventsDir), MaxSize: int64(n.cfg.Events.MaxSize), MaxFiles: n.cfg.Events.KeepFiles}
+	if err := n.openNotify(); err != nil {
+		return err
 	}
-	n.projector, err = projector.New(po)
-	return err
+	po := projector.Options{Outbox: n.spool, Store: n.store, Logger: n.log.With("component", "projector"), OnEvents: n.o.OnEvents, AcceptGap: n.o.RecordGap}
+	po.Files = &projector.FileOptions{
+		Dir: filepath.Join(n.cfg.Data, EventsDir), Off: !n.cfg.Events.Files, MaxSize: int64(n.cfg.Events.MaxSize), MaxFiles: n.cfg.Events.KeepFiles,
+	}
+	if n.projector, err = projector.New(po); err != nil {
+		return err
+	}
+	if err := n.projector.Check(ctx); err != nil { // before anybody commits or sends anything
+		return err
+	}
+	if err := n.openFeedback(); err != nil {
+		return err
+	}
+	if err := n.openMailboxes(); err != nil {
+		return err
+	}
+	return n.openNotices()
 }
 
 func expiry(r config.RetrySchedule, fallback time.Duration) time.Duration {
@@ -264,19 +317,15 @@ func ownAddresses(allowed bool) []netip.Addr {
 	return own
 }
 
-func (n *Node) openDelivery(key manage.MasterKey, hosts *mx.Resolver, own []netip.Addr) (err error) {
-	returnKey := mail.ReturnPathKey(key.Derive("return path 1"))
-	returnDomain := n.cfg.ReturnPath.Domain
-	if returnDomain == "" {
-		returnDomain = n.hostname
-	}
+func (n *Node) openDelivery(hosts *mx.Resolver, own []netip.Addr) (err error) {
 	transcripts := maxTranscript
 	if n.cfg.Delivery.Transcripts == "none" {
 		transcripts = 0
 	}
 	n.delivery, err = delivery.New(delivery.Options{
-		Snapshot: n.manager.Snapshot, MX: hosts, Classify: bounce.Default().Reply, Sign: n.signer.Sign,
-		ReturnPath: func(d *mail.Delivery) mail.Address { return returnKey.ReturnPath(d.ID, returnDomain) },
+		Snapshot: n.manager.Snapshot, MX: hosts, Classify: n.ruleFolder.classify, Sign: n.signer.Sign,
+		ReturnPath: func(d *mail.Delivery) mail.Address { return n.returnKey.ReturnPath(d.ID, n.returnDomain()) },
+		Token:      n.token,
 		To7Bit:     compose.To7Bit, Password: n.manager.RoutePassword, Hostname: n.hostname, Port: n.cfg.Delivery.Port,
 		AllowPrivate: n.cfg.Delivery.AllowPrivate, OwnAddrs: own, StopGrace: time.Duration(n.cfg.Delivery.StopTimeout),
 		Transcripts: transcripts, FailuresOnly: n.cfg.Delivery.Transcripts == "failures", Logger: n.log.With("component", "delivery"),
@@ -287,6 +336,7 @@ func (n *Node) openDelivery(key manage.MasterKey, hosts *mx.Resolver, own []neti
 func (n *Node) openQueue() (err error) {
 	n.queue, err = queue.New(queue.Options{
 		Spools: []queue.Spool{queue.FromSpool(n.spool)}, Snapshot: n.manager.Snapshot, Locate: n.delivery.Locate, Session: n.delivery.Session,
+		Listed: n.suppress.Listed, Suppressed: n.suppressedMeanwhile,
 		Alert: n.alerts.Tell, Transactional: schedule(n.cfg.Retry.Transactional), Bulk: schedule(n.cfg.Retry.Bulk),
 		MaxSessions: n.cfg.Delivery.MaxSessions, StopGrace: time.Duration(n.cfg.Delivery.StopTimeout), Pace: n.o.Pace,
 		Logger: n.log.With("component", "queue"),
@@ -319,8 +369,13 @@ func (n *Node) openDoors() (err error) {
 	if err := n.registerMetrics(); err != nil {
 		return err
 	}
+	if err := n.openWebhooks(); err != nil {
+		return err
+	}
 	n.api, err = api.New(api.Options{
-		Submission: n.intake, Manager: n.manager, Queue: n.queue, Store: n.store, Live: n.spool, NotReady: n.NotReady,
+		Submission: n.intake, Manager: n.manager, Queue: n.queue, Store: n.store, Live: n.spool, Reporting: n.reporting, Archive: n.archive, Webhooks: n.webhooks, NotReady: n.NotReady,
+		Suppress: n.suppress,
+		Inbox:    n.inbox(), Received: n.Received,
 		Metrics:     promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}),
 		AdminSocket: n.adminSocket(), TrustedProxies: n.cfg.HTTP.TrustedProxies, Stopping: n.stopping, Version: BuildVersion(), Logger: n.log.With("component", "api"),
 	})
@@ -344,12 +399,16 @@ func (n *Node) openDoors() (err error) {
 	c := n.cfg.Submission
 	submissionListener := smtpd.Listener{
 		Name: "submission", Addresses: c.Listen, Sessions: sessions.Session, ClearAuth: c.PlainAuthOnLoopback,
-		RequireTLS: true, MaxSize: int64(c.MaxSize), MaxRecipients: c.MaxRecipients,
+		RequireTLS: true, Proxies: c.ProxyFrom, MaxSize: int64(c.MaxSize), MaxRecipients: c.MaxRecipients,
 	}
 	submissions := submissionListener
 	submissions.Name, submissions.Addresses, submissions.ImplicitTLS = "submissions", c.ListenTLS, true
+	returns, err := n.returnListener()
+	if err != nil {
+		return err
+	}
 	n.smtp, err = smtpd.New(smtpd.Options{
-		Hostname: n.hostname, Listeners: []smtpd.Listener{submissionListener, submissions}, Certificates: certs, Proxies: c.ProxyFrom,
+		Hostname: n.hostname, Listeners: []smtpd.Listener{submissionListener, submissions, returns}, Certificates: certs,
 		MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxPerAddress, Metrics: metrics, Logger: n.log.With("component", "smtpd"),
 	})
 	if err != nil {
@@ -389,6 +448,9 @@ func (n *Node) close() error {
 	if n.spool != nil {
 		errs = append(errs, n.spool.Close())
 	}
+	if n.kept != nil {
+		errs = append(errs, n.kept.Close())
+	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
 	}
@@ -399,6 +461,6 @@ func (n *Node) close() error {
 func (n *Node) State() platform.State { return n.manager.Snapshot().State() }
 
 // Apply changes the platform's state, as the API does.
-func (n *Node) Apply(ctx context.Context, r manage.Request) (manage.Report, error) {
+func (n *Node) Apply(ctx context.Context, r manage.Request) (manage.StateReport, error) {
 	return n.manager.Apply(ctx, r)
 }

@@ -41,9 +41,22 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	run(&recorders, record, "projector", n.projector.Run)
 	run(&recorders, record, "alerts", func(ctx context.Context) error { n.alerts.run(ctx); return nil })
+	run(&recorders, record, "archive", n.archive.Run)
 	run(&workers, works, "queue", n.queue.Run)
-	run(&workers, works, "maintenance", n.maintain)
+	run(&workers, works, "feedback", n.feedback.Run)
+	run(&workers, works, "webhooks", n.webhooks.Run)
+	run(&workers, works, "reporting", n.reporting.Run)
+	run(&workers, works, "notify", n.notify.Run)
+	run(&workers, works, "maintenance", func(ctx context.Context) error { return n.maintain(ctx, maintainSpool, "spool", n.spool.Maintain) })
+	run(&workers, works, "maintenance", func(ctx context.Context) error {
+		return n.maintain(ctx, maintainStore, "store", func(ctx context.Context) error { _, err := n.store.Maintain(ctx, time.Now()); return err })
+	})
+	run(&workers, works, "suppressions", n.suppress.Run)
+	run(&workers, works, "actor", n.actor.Run)
+	run(&workers, works, "bounce rules", n.ruleFolder.run)
 	run(&intakes, intake, "smtp", n.smtp.Run)
+	run(&intakes, intake, "bounce mailboxes", n.mailboxes.Run)
+	run(&intakes, intake, "notices", n.notices.Run) // they take mail in as well
 	for i := range n.listeners {
 		run(&intakes, intake, "http", func(ctx context.Context) error { return n.listeners[i].serve(ctx, n.log) })
 	}
@@ -82,23 +95,19 @@ func (n *Node) recordRest() {
 	}
 }
 
-// maintain tidies the shelves now and then.
-func (n *Node) maintain(ctx context.Context) error {
-	short, long := time.NewTicker(maintainSpool), time.NewTicker(maintainStore)
-	defer short.Stop()
-	defer long.Stop()
+// maintain tidies a shelf a minute after the start, and then now and then.
+func (n *Node) maintain(ctx context.Context, every time.Duration, what string, tidy func(context.Context) error) error {
+	timer := time.NewTimer(maintainSpool)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-short.C:
-			if err := n.spool.Maintain(ctx); err != nil && ctx.Err() == nil {
-				n.log.Error("spool maintenance failed", mail.LogEvent, "maintain_failed", mail.LogErr, err)
+		case <-timer.C:
+			if err := tidy(ctx); err != nil && ctx.Err() == nil {
+				n.log.Error(what+" maintenance failed", mail.LogEvent, "maintain_failed", mail.LogErr, err)
 			}
-		case <-long.C:
-			if _, err := n.store.Maintain(ctx, time.Now()); err != nil && ctx.Err() == nil {
-				n.log.Error("store maintenance failed", mail.LogEvent, "maintain_failed", mail.LogErr, err)
-			}
+			timer.Reset(every)
 		}
 	}
 }

@@ -21,11 +21,12 @@ import (
 	"github.com/postroad/postroad/internal/tenant"
 )
 
-// signer signs what goes out with the keys of the author's domain.
+// signer signs what goes out with the keys of the author's domain and of the platform's own.
 type signer struct {
 	manager *manage.Manager
 	dns     dns.Resolver
 	alerts  *alerts
+	loop    loop
 
 	mu     sync.Mutex
 	keys   map[string]crypto.Signer // opened keys, by domain, selector and sealed form
@@ -35,26 +36,71 @@ type signer struct {
 // maxOpenKeys bounds the keys kept open.
 const maxOpenKeys = 10_000
 
-func newSigner(m *manage.Manager, r dns.Resolver, a *alerts) *signer {
-	return &signer{manager: m, dns: r, alerts: a, keys: map[string]crypto.Signer{}, hidden: map[string]bool{}}
+func newSigner(m *manage.Manager, r dns.Resolver, a *alerts, l loop) *signer {
+	return &signer{manager: m, dns: r, alerts: a, loop: l, keys: map[string]crypto.Signer{}, hidden: map[string]bool{}}
 }
 
-// Sign returns the DKIM-Signature fields for a message: one per active key of the author's domain whose public half
-// DNS shows. A signature no receiver can check does harm: it fails.
+// Sign returns the DKIM-Signature fields for a message, one per active key of the author's domain and of the platform's
+// domain whose public half DNS shows, and the fields of loopFields, which they cover. A signature no receiver can
+// check does harm: it fails.
 func (s *signer) Sign(ctx context.Context, in delivery.SignInput) ([]byte, error) {
-	account := s.manager.Snapshot().Account(in.Message.Account)
-	if account == nil || in.Message.HeaderFrom == "" {
+	snap := s.manager.Snapshot()
+	keys, domain, err := s.authorKeys(ctx, snap, in.Message)
+	if err != nil {
+		return nil, err
+	}
+	authorSigns := len(keys) > 0
+	platformSigns := false
+	if sender := s.platformSender(snap); sender != nil && sender.Name == domain {
+		platformSigns = authorSigns
+	} else if sender != nil {
+		own, err := s.senderKeys(ctx, sender.Name, sender)
+		if err != nil {
+			return nil, err
+		}
+		keys, platformSigns = append(keys, own...), len(own) > 0
+	}
+	if len(keys) == 0 {
 		return nil, nil
 	}
-	from, err := mail.ParseAddress(in.Message.HeaderFrom)
+	added, err := s.loopFields(in.Message, in.Delivery, in.Header, authorSigns, platformSigns)
 	if err != nil {
-		return nil, nil //nolint:nilerr // an author without a domain has no key
+		return nil, err
+	}
+	hash := in.BodyHash
+	if hash == ([32]byte{}) {
+		if hash, err = hashBody(in); err != nil {
+			return nil, err
+		}
+	}
+	header := append(added[:len(added):len(added)], in.Header...)
+	fields, err := dkim.Sign(header, hash, keys, dkim.Options{Time: time.Now()})
+	if err != nil {
+		return nil, err
+	}
+	return append(fields, added...), nil
+}
+
+// authorKeys returns the keys that sign for the author of a message, and their domain.
+func (s *signer) authorKeys(ctx context.Context, snap *platform.Snapshot, m *mail.Message) (keys []dkim.Key, domain string, err error) {
+	account := snap.Account(m.Account)
+	if account == nil || m.HeaderFrom == "" {
+		return nil, "", nil
+	}
+	from, err := mail.ParseAddress(m.HeaderFrom)
+	if err != nil {
+		return nil, "", nil //nolint:nilerr // an author without a domain has no key
 	}
 	domain, sender := tenant.SigningDomain(account, from)
 	if sender == nil {
-		return nil, nil
+		return nil, "", nil
 	}
-	var keys []dkim.Key
+	keys, err = s.senderKeys(ctx, domain, sender)
+	return keys, domain, err
+}
+
+// senderKeys returns the active keys of a sender that DNS shows.
+func (s *signer) senderKeys(ctx context.Context, domain string, sender *platform.Sender) (keys []dkim.Key, err error) {
 	for i := range sender.Keys {
 		k := &sender.Keys[i]
 		if !k.Active || !s.shown(ctx, domain, k) {
@@ -66,16 +112,7 @@ func (s *signer) Sign(ctx context.Context, in delivery.SignInput) ([]byte, error
 		}
 		keys = append(keys, dkim.Key{Domain: domain, Selector: k.Selector, Signer: signer})
 	}
-	if len(keys) == 0 {
-		return nil, nil
-	}
-	hash := in.BodyHash
-	if hash == ([32]byte{}) {
-		if hash, err = hashBody(in); err != nil {
-			return nil, err
-		}
-	}
-	return dkim.Sign(in.Header, hash, keys, dkim.Options{Time: time.Now()})
+	return keys, nil
 }
 
 // shown reports whether DNS shows the key. What DNS cannot say at the moment counts as shown: it was when the key was

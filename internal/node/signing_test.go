@@ -73,7 +73,7 @@ func TestSignatures(t *testing.T) {
 			t.Fatalf("%s: %d %s", name, status, b)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if err := internet.Wait(ctx, func() bool { return internet.Counters().Recipients == 6 }); err != nil {
 		t.Fatal(err)

@@ -116,6 +116,9 @@ func (s *Snapshot) Policy(account string) *Policy {
 // Holds returns the standing holds.
 func (s *Snapshot) Holds() []Hold { return s.state.Holds }
 
+// LegalHolds returns the legal holds that stand.
+func (s *Snapshot) LegalHolds() []LegalHold { return s.state.LegalHolds }
+
 // Login returns the smtp credential with that login name.
 func (s *Snapshot) Login(username string) (Principal, bool) {
 	p, ok := s.byUsername[username]
@@ -169,7 +172,7 @@ func (a *Account) AnySender() bool {
 // Allows reports whether the credential may do what scope says. A credential without scopes may send and read.
 func (c *Credential) Allows(scope Scope) bool {
 	if len(c.Scopes) == 0 {
-		return scope != ScopeAdmin
+		return scope == ScopeSend || scope == ScopeRead
 	}
 	return slices.Contains(c.Scopes, scope)
 }

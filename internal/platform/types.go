@@ -16,6 +16,8 @@ type State struct {
 	Routes   []Route   `toml:"routes" json:"routes,omitempty"`
 	Policies []Policy  `toml:"policies" json:"policies,omitempty"`
 	Holds    []Hold    `toml:"holds" json:"holds,omitempty"`
+	// LegalHolds keep what was sent from expiring and from being erased.
+	LegalHolds []LegalHold `toml:"legal_holds" json:"legal_holds,omitempty"`
 }
 
 // AccountState says what an account may do.
@@ -33,8 +35,16 @@ type Account struct {
 	Name        string       `toml:"name" json:"name"`
 	State       AccountState `toml:"state,omitempty" json:"state"`
 	Contact     string       `toml:"contact,omitempty" json:"contact,omitempty"`
+	Digest      Digest       `toml:"digest,omitempty" json:"digest,omitempty"` // reports by mail to Contact; "": off
 	Senders     []Sender     `toml:"senders,omitempty" json:"senders,omitempty"`
 	Credentials []Credential `toml:"credentials,omitempty" json:"credentials,omitempty"`
+	Mailboxes   []Mailbox    `toml:"mailboxes,omitempty" json:"mailboxes,omitempty"`
+	// BounceNotice says which notices senders get of their mail (off, failures, failures+delays); "": as it came in. What a
+	// client asked for with NOTIFY (RFC 3461) stands above it.
+	BounceNotice string `toml:"bounce_notice,omitempty" json:"bounce_notice,omitempty"`
+	// ForwardAutoreplies says whose automatic replies senders get (off, transactional, bulk, all); "": as it came in.
+	ForwardAutoreplies string    `toml:"forward_autoreplies,omitempty" json:"forward_autoreplies,omitempty"`
+	Webhooks           []Webhook `toml:"webhooks,omitempty" json:"webhooks,omitempty"`
 	// MaxConnections caps submission connections of the account at one time; 0: DefaultAccountConnections.
 	MaxConnections int `toml:"max_connections,omitempty" json:"max_connections,omitempty"`
 	// MessagesPerHour and RecipientsPerDay are quotas; 0: none.
@@ -42,7 +52,24 @@ type Account struct {
 	RecipientsPerDay int64 `toml:"recipients_per_day,omitempty" json:"recipients_per_day,omitempty"`
 	// Weight is the account's share of a lane against others; 0 means 1.
 	Weight int `toml:"weight,omitempty" json:"weight,omitempty"`
+	// Archive keeps the content the account sends; zero: it is gone with the last delivery.
+	Archive Archive `toml:"archive,omitempty" json:"archive,omitzero"`
 }
+
+// Digest says how often an account's contact gets a report by mail.
+type Digest string
+
+// The cadences of digests. Days, weeks (from Monday) and months are those of UTC.
+const (
+	DigestOff     Digest = "off"
+	DigestDaily   Digest = "daily"
+	DigestWeekly  Digest = "weekly"
+	DigestMonthly Digest = "monthly"
+)
+
+// SystemAccount is the name of the platform's own account: mail the platform writes itself goes in its name. It need not
+// be declared; an operator who declares it can give it senders, keys and a policy of its own.
+const SystemAccount = "postroad"
 
 // DefaultAccountConnections is Account.MaxConnections where none is set.
 const DefaultAccountConnections = 200
@@ -86,6 +113,8 @@ const (
 	ScopeSend  Scope = "send"
 	ScopeRead  Scope = "read"
 	ScopeAdmin Scope = "admin" // the whole platform: operators only
+	// ScopeContent, besides ScopeRead, is for the content of what was sent.
+	ScopeContent Scope = "content"
 )
 
 // Newlines says what is done with a bare CR or LF in a submitted message.
@@ -222,17 +251,6 @@ type Hold struct {
 	Reason     string      `toml:"reason" json:"reason"`
 	Since      time.Time   `toml:"since,omitempty" json:"since,omitzero"`
 	Expires    time.Time   `toml:"expires,omitempty" json:"expires,omitzero"` // zero: until released
-}
-
-// Suppression is an address that must not be mailed.
-type Suppression struct {
-	Account string       `json:"account,omitempty"` // "": the whole platform
-	Stream  mail.Stream  `json:"stream,omitempty"`  // "": both
-	Address string       `json:"address"`
-	Reason  string       `json:"reason"`
-	Origin  mail.EventID `json:"origin,omitzero"`
-	Since   time.Time    `json:"since"`
-	Expires time.Time    `json:"expires,omitzero"`
 }
 
 // Alert is a trouble the operator should know of, from when it began until it cleared.

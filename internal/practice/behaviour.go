@@ -61,11 +61,19 @@ var behaviours = map[string]behaviour{
 	"lost-reply":     {when: atDot, times: 1, hang: true},
 	"slow":           {slow: true},
 
-	"late-bounce": {later: LateBounce},
-	"complaint":   {later: Complaint},
-	"auto-reply":  {later: AutoReply},
-	"ooo":         {later: OutOfOffice},
-	"ooto":        {later: OutOfOffice},
+	"late-bounce":  {later: LateBounce},
+	"late-qmail":   {later: QmailBounce},
+	"late-exim":    {later: EximBounce},
+	"late-delay":   {later: Delay},
+	"late-three":   {later: ThreeFailed},
+	"late-relayed": {later: ThreeRelayed},
+	"late-replay":  {later: Replay},
+	"late-forged":  {later: Forged},
+	"complaint":    {later: Complaint},
+	"redacted":     {later: RedactedComplaint},
+	"auto-reply":   {later: AutoReply},
+	"ooo":          {later: OutOfOffice},
+	"ooto":         {later: OutOfOffice},
 }
 
 // behaviourOf returns what the local part of an address asks for.

@@ -27,12 +27,14 @@ type Options struct {
 	Slow time.Duration
 	// BlockedSources are the addresses blocked-source@ refuses.
 	BlockedSources []netip.Addr
-	// ReturnPath is where late reports go, host:port of a listener that takes mail for every envelope sender used; it
-	// may be set later with SetReturnPath. "": reports are dropped, and counted as failed.
+	// ReturnPath is where late reports go whose address is at no domain of AddHome: host:port of a listener that takes
+	// mail for every envelope sender used. It may be set later with SetReturnPath. "": such reports are dropped, and
+	// counted as failed.
 	ReturnPath string
 	// ReportDelay is how long after the message a late report comes; 1 s.
 	ReportDelay time.Duration
-	// FeedbackAddress is where complaints go, as registered with a feedback loop; zero: the envelope sender.
+	// FeedbackAddress is where complaints about mail go that asks for them nowhere else, as registered with a feedback
+	// loop; zero: the envelope sender.
 	FeedbackAddress mail.Address
 	// MaxRecords bounds the records of received mail, and the memory of which address was tried how often; 200,000.
 	MaxRecords int
@@ -77,6 +79,7 @@ type Internet struct {
 	closed     bool
 	conns      map[net.Conn]struct{}
 	returnPath string
+	ports      map[string]uint16 // of the mail hosts AddHome made, by name
 }
 
 // maxLate bounds the late reports that wait for their time.

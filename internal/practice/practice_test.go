@@ -44,7 +44,7 @@ func start(t testing.TB, o Options) *Internet {
 }
 
 func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -73,7 +73,7 @@ func connect(t testing.TB, n *Internet, host string) *dialogue {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(5 * time.Minute))
 	return &dialogue{t, conn, bufio.NewReader(conn)}
 }
 

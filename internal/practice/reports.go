@@ -1,11 +1,12 @@
 package practice
 
 import (
-	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	netsmtp "net/smtp"
 	"strings"
 	"time"
@@ -18,13 +19,40 @@ type ReportKind string
 const (
 	// LateBounce is a delivery status notification of a failure (RFC 3464).
 	LateBounce ReportKind = "late-bounce"
-	// Complaint is a feedback report: the recipient called the message spam (RFC 5965).
+	// QmailBounce and EximBounce are bounces in dialects older than RFC 3464.
+	QmailBounce ReportKind = "qmail-bounce"
+	EximBounce  ReportKind = "exim-bounce"
+	// Delay is a notification of a delay, followed by one of success.
+	Delay ReportKind = "delay"
+	// ThreeFailed is a notification about three recipients: one delivered, one expanded, and the message's own failed.
+	ThreeFailed ReportKind = "three-failed"
+	// ThreeRelayed has two failed, and between them the message's own, relayed.
+	ThreeRelayed ReportKind = "three-relayed"
+	// Replay is a LateBounce that comes twice, octet for octet.
+	Replay ReportKind = "replay"
+	// Forged is a LateBounce to a return path nobody has made.
+	Forged ReportKind = "forged"
+	// Complaint is a feedback report with the whole message: the recipient called it spam (RFC 5965). It goes where the
+	// message asks for it (RFC 9477), else to Options.FeedbackAddress, else to the envelope sender.
 	Complaint ReportKind = "complaint"
+	// RedactedComplaint goes to the envelope sender, with no more than the message's header, the recipient cut out.
+	RedactedComplaint ReportKind = "redacted-complaint"
 	// AutoReply is an answer by a machine that says so (RFC 3834).
 	AutoReply ReportKind = "auto-reply"
-	// OutOfOffice is one that does not say so, as most do not: no Auto-Submitted field.
+	// OutOfOffice is one that does not say so, as most do not: no Auto-Submitted field. It quotes the message's header.
 	OutOfOffice ReportKind = "out-of-office"
 )
+
+// Letters returns how many mails a report of this kind is.
+func (k ReportKind) Letters() int {
+	switch k {
+	case "":
+		return 0
+	case Delay, Replay:
+		return 2
+	}
+	return 1
+}
 
 // Report is a late report that was sent or given up.
 type Report struct {
@@ -46,6 +74,7 @@ type report struct {
 var (
 	errNoReturnPath = errors.New("practice: no return path is set")
 	errTooMany      = errors.New("practice: too many late reports wait")
+	errNoMX         = errors.New("practice: no mail host is known for the address")
 	errNullSender   = errors.New("practice: the message came from the null sender: nobody to report to")
 )
 
@@ -84,28 +113,59 @@ func (n *Internet) sendReports() {
 	}
 }
 
+// sendReport sends the letters of one report.
 func (n *Internet) sendReport(r report) {
-	to := r.of.Sender
-	if a := n.opts.FeedbackAddress; r.kind == Complaint && !a.IsZero() {
-		to = a.String()
+	if r.of.Sender == "" {
+		n.noteReport(r.kind, r.of, "", errNullSender) // RFC 5321 §4.5.5: never answer it
+		return
+	}
+	for _, l := range n.letters(r) {
+		addr, err := n.mailHost(l.to)
+		if err == nil {
+			err = n.send(addr, l.from, l.to, l.raw)
+		}
+		n.noteReport(r.kind, r.of, l.to, err)
+	}
+}
+
+// mailHost finds where mail for an address goes: the MX of its domain in the practice zone, at the port AddHome was told;
+// else the return path that was set for all.
+func (n *Internet) mailHost(to string) (string, error) {
+	_, domain, _ := strings.Cut(to, "@")
+	host, ip := n.zone.mailHost(domain)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch port, ok := n.ports[host]; {
+	case ok && ip.IsValid():
+		return netip.AddrPortFrom(ip, port).String(), nil
+	case n.returnPath != "":
+		return n.returnPath, nil
+	case len(n.ports) > 0:
+		return "", errNoMX
+	}
+	return "", errNoReturnPath
+}
+
+// AddHome tells the name server of a domain whose mail is taken at addr: its MX is mx.domain. Late reports to addresses
+// there go to it.
+func (n *Internet) AddHome(domain string, addr netip.AddrPort) error {
+	domain = strings.ToLower(domain)
+	kind := "A"
+	if addr.Addr().Is6() {
+		kind = "AAAA"
+	}
+	for _, line := range []string{domain + ". MX 10 mx." + domain + ".", "mx." + domain + ". " + kind + " " + addr.Addr().String()} {
+		if err := n.zone.add(line); err != nil {
+			return fmt.Errorf("practice: home of %s: %w", domain, err)
+		}
 	}
 	n.mu.Lock()
-	addr := n.returnPath
-	n.mu.Unlock()
-	var err error
-	switch {
-	case to == "":
-		err = errNullSender // RFC 5321 §4.5.5: never answer it
-	case addr == "":
-		err = errNoReturnPath
-	default:
-		from := ""
-		if r.kind == OutOfOffice {
-			from = r.of.Recipient
-		}
-		err = n.send(addr, from, to, composeReport(r, to, n.opts.Now()))
+	defer n.mu.Unlock()
+	if n.ports == nil {
+		n.ports = map[string]uint16{}
 	}
-	n.noteReport(r.kind, r.of, to, err)
+	n.ports["mx."+domain+"."] = addr.Port()
+	return nil
 }
 
 // send hands one message to a listener, as a stranger's server would.
@@ -130,6 +190,12 @@ func (n *Internet) send(addr, from, to string, msg []byte) (err error) {
 	}
 	for _, step := range []func() error{
 		func() error { return c.Hello("mx1.mailbox.test") },
+		func() error {
+			if ok, _ := c.Extension("STARTTLS"); !ok {
+				return nil
+			}
+			return c.StartTLS(&tls.Config{InsecureSkipVerify: true}) // as servers do: the name is not looked at
+		},
 		func() error { return c.Mail(from) },
 		func() error { return c.Rcpt(to) },
 		func() error {
@@ -149,96 +215,4 @@ func (n *Internet) send(addr, from, to string, msg []byte) (err error) {
 		}
 	}
 	return nil
-}
-
-// composeReport writes the report as the many servers of the world do: RFC 3464, RFC 5965, RFC 3834.
-func composeReport(r report, to string, now time.Time) []byte {
-	var b bytes.Buffer
-	w := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
-	_, domain, _ := strings.Cut(r.of.Recipient, "@")
-	header, body, _ := bytes.Cut(r.of.Content, []byte("\r\n\r\n"))
-	subject := strings.TrimSpace(headerField(header, "subject"))
-	const boundary = "practice-report-part"
-	date := now.Format(time.RFC1123Z)
-	id := fmt.Sprintf("<%s.%d.%d@%s>", r.kind, r.of.N, now.UnixNano(), r.of.Host)
-	part := func(contentType string) {
-		w("--%s", boundary)
-		w("Content-Type: %s", contentType)
-		w("")
-	}
-	multipart := func(from, subject, reportType string) {
-		w("From: %s", from)
-		w("To: <%s>", to)
-		w("Subject: %s", subject)
-		w("Date: %s", date)
-		w("Message-ID: %s", id)
-		w("Auto-Submitted: auto-replied")
-		w("MIME-Version: 1.0")
-		w("Content-Type: multipart/report; report-type=%s;\r\n\tboundary=\"%s\"", reportType, boundary)
-		w("")
-		part("text/plain; charset=us-ascii")
-	}
-	switch r.kind {
-	case LateBounce:
-		multipart("Mail Delivery System <mailer-daemon@"+r.of.Host+">", "Undelivered Mail Returned to Sender", "delivery-status")
-		w("The message below was taken, but could not be delivered to")
-		w("<%s>: the mailbox does not exist.", r.of.Recipient)
-		w("")
-		part("message/delivery-status")
-		w("Reporting-MTA: dns; %s", r.of.Host)
-		if r.of.EnvID != "" {
-			w("Original-Envelope-Id: %s", r.of.EnvID)
-		}
-		w("Arrival-Date: %s", r.of.At.Format(time.RFC1123Z))
-		w("")
-		w("Final-Recipient: rfc822; %s", r.of.Recipient)
-		w("Action: failed")
-		w("Status: 5.1.1")
-		w("Diagnostic-Code: smtp; 550 5.1.1 <%s>: mailbox does not exist", r.of.Recipient)
-		w("")
-		part("text/rfc822-headers")
-		w("%s", header)
-		w("--%s--", boundary)
-	case Complaint:
-		multipart("Feedback loop <fbl@"+domain+">", "complaint about: "+subject, "feedback-report")
-		w("A recipient has marked the message below as spam.")
-		w("")
-		part("message/feedback-report")
-		w("Feedback-Type: abuse")
-		w("User-Agent: practice-internet/1")
-		w("Version: 1")
-		w("Original-Mail-From: <%s>", r.of.Sender)
-		w("Original-Rcpt-To: <%s>", r.of.Recipient)
-		w("Arrival-Date: %s", r.of.At.Format(time.RFC1123Z))
-		w("Source-IP: %s", r.of.Source)
-		w("Reporting-MTA: dns; %s", r.of.Host)
-		w("")
-		part("message/rfc822")
-		w("%s\r\n\r\n%s", header, bytes.TrimSuffix(body, []byte("\r\n")))
-		w("--%s--", boundary)
-	case AutoReply, OutOfOffice:
-		w("From: <%s>", r.of.Recipient)
-		w("To: <%s>", to)
-		if r.kind == AutoReply {
-			w("Subject: Auto: Re: %s", subject)
-			w("Auto-Submitted: auto-replied")
-		} else {
-			w("Subject: Out of office: %s", subject)
-		}
-		w("Date: %s", date)
-		w("Message-ID: %s", id)
-		if !strings.HasPrefix(r.of.MessageID, "sha256:") {
-			w("In-Reply-To: %s", r.of.MessageID)
-			w("References: %s", r.of.MessageID)
-		}
-		w("MIME-Version: 1.0")
-		w("Content-Type: text/plain; charset=us-ascii")
-		w("")
-		if r.kind == AutoReply {
-			w("This mailbox is not read by a person. Your message was filed.")
-		} else {
-			w("I am out of the office until Monday and will read your message then.")
-		}
-	}
-	return b.Bytes()
 }

@@ -22,6 +22,11 @@ type Sample struct {
 	// EightBit: the content must have octets over 127.
 	EightBit bool
 	Note     string // what to look at; "" if nothing is odd
+	// Then is the event that a report brings afterwards, and ThenClass its class; "": none does. Letters is how many mails
+	// come back.
+	Then      mail.EventType
+	ThenClass mail.Class
+	Letters   int
 
 	host string // needs this receiver
 	rest bool   // needs Options.BlockedSources
@@ -95,8 +100,25 @@ var samples = []Sample{
 	{Name: "servfail", Recipient: "alice@servfail.test", Subject: "DNS fails for the domain", Want: mail.Deferred, WantClass: mail.ClassNetwork},
 	{Name: "deaf-mx", Recipient: "alice@deaf.test", Subject: "DNS fails for the MX", Want: mail.Deferred, WantClass: mail.ClassNetwork},
 
-	{Name: "late-bounce", Recipient: "late-bounce@mailbox.test", Subject: "accepted, then bounced by mail", Want: mail.Delivered, Attempts: 1, Copies: 1, Note: "a bounce follows by mail"},
-	{Name: "complaint", Recipient: "complaint@mailbox.test", Subject: "accepted, then called spam", Want: mail.Delivered, Attempts: 1, Copies: 1, Note: "a complaint follows by mail"},
-	{Name: "auto-reply", Recipient: "auto-reply@mailbox.test", Subject: "accepted, then answered by a machine", Want: mail.Delivered, Attempts: 1, Copies: 1, Note: "an automatic reply follows by mail"},
-	{Name: "out-of-office", Recipient: "ooo@mailbox.test", Subject: "accepted, then out of office", Want: mail.Delivered, Attempts: 1, Copies: 1, Note: "a reply follows that does not say it is automatic"},
+	// What comes back by mail, after the message was taken.
+	later("late-bounce", "accepted, then bounced by mail", mail.EventBounced, mail.ClassInvalidRecipient, ""),
+	later("late-qmail", "accepted, then bounced in the dialect of qmail", mail.EventBounced, mail.ClassInvalidRecipient, ""),
+	later("late-exim", "accepted, then bounced in the dialect of Exim", mail.EventBounced, mail.ClassInvalidRecipient, ""),
+	later("late-three", "accepted, then a report on three recipients: ours failed", mail.EventBounced, mail.ClassInvalidRecipient, "one delivered, one expanded, and the one we mailed"),
+	later("late-relayed", "accepted, then a report on three recipients: ours is relayed", "", "", "the failures are other people's"),
+	later("late-replay", "accepted, then the same bounce twice", mail.EventBounced, mail.ClassInvalidRecipient, "the second changes nothing"),
+	later("late-forged", "accepted, then a bounce that somebody made up", "", "", "its return path is none of ours: refused"),
+	later("late-delay", "accepted, then delayed behind the receiver, then delivered", mail.EventDeferred, "", "the delivery stays delivered"),
+	later("complaint", "accepted, then called spam", mail.EventComplained, "", "the complaint goes to the CFBL-Address"),
+	later("redacted", "accepted, then called spam, the recipient cut out", mail.EventComplained, "", ""),
+	later("auto-reply", "accepted, then answered by a machine", mail.EventAutoReplied, "", ""),
+	later("ooo", "accepted, then out of office", mail.EventAutoReplied, "", "a reply that does not say it is automatic, and quotes our header: no bounce"),
+}
+
+// later is the sample of a receiver that takes the mail and sends a report.
+func later(local, subject string, then mail.EventType, class mail.Class, note string) Sample {
+	return Sample{
+		Name: local, Recipient: local + "@mailbox.test", Subject: subject, Want: mail.Delivered, Attempts: 1, Copies: 1, Note: note,
+		Then: then, ThenClass: class, Letters: behaviours[local].later.Letters(),
+	}
 }

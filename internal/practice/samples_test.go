@@ -89,7 +89,7 @@ func (s *sender) talk(ctx context.Context, addr string, clear bool, sample Sampl
 		return false, err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(5 * time.Minute))
 	c, err := netsmtp.NewClient(conn, "mx.test")
 	if err != nil {
 		return false, err

@@ -2,7 +2,9 @@ package practice
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
+	"sync"
 
 	mdns "github.com/miekg/dns"
 )
@@ -12,6 +14,7 @@ const ttl = 30
 
 // zone is what the practice name server knows.
 type zone struct {
+	mu    sync.RWMutex         // of names
 	names map[string][]mdns.RR // by lower-case name with its trailing dot
 	fails map[string]bool      // names answered with SERVFAIL
 	// wild, if set, is where every unknown name below .test takes mail.
@@ -72,12 +75,16 @@ func (z *zone) add(line string) error {
 		return fmt.Errorf("the record %q: %w", line, p.Err())
 	}
 	name := strings.ToLower(rr.Header().Name)
+	z.mu.Lock()
+	defer z.mu.Unlock()
 	z.names[name] = append(z.names[name], rr)
 	return nil
 }
 
 // answer fills in the reply to one question as a name server that recurses would.
 func (z *zone) answer(m *mdns.Msg, q mdns.Question) {
+	z.mu.RLock()
+	defer z.mu.RUnlock()
 	name := strings.ToLower(q.Name)
 	const maxAliases = 8
 	for range maxAliases {
@@ -124,6 +131,27 @@ func (z *zone) answer(m *mdns.Msg, q mdns.Question) {
 		Ns:  "ns.mailbox.test.", Mbox: "hostmaster.mailbox.test.", Serial: 1,
 		Refresh: ttl, Retry: ttl, Expire: ttl, Minttl: ttl,
 	})
+}
+
+// mailHost returns the first MX of a domain and its address; zero values where the zone has none.
+func (z *zone) mailHost(domain string) (host string, ip netip.Addr) {
+	z.mu.RLock()
+	defer z.mu.RUnlock()
+	for _, rr := range z.names[strings.ToLower(domain)+"."] {
+		if mx, ok := rr.(*mdns.MX); ok {
+			host = strings.ToLower(mx.Mx)
+			break
+		}
+	}
+	for _, rr := range z.names[host] {
+		switch a := rr.(type) {
+		case *mdns.A:
+			ip, _ = netip.AddrFromSlice(a.A.To4())
+		case *mdns.AAAA:
+			ip, _ = netip.AddrFromSlice(a.AAAA)
+		}
+	}
+	return host, ip
 }
 
 // exists reports whether the name, or one below it, has a record.

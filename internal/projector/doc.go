@@ -9,7 +9,7 @@
 // outbox grows, and the projector tries again with growing pauses.
 //
 // Event files, when asked for, are a second, independent reader of the outbox; they are written at least once. Each
-// file set is its own position: the last whole line of the newest file says where to go on.
+// file set is its own position: the last whole line of the newest file says where to go on. EraseFiles rewrites them.
 //
 // Files: events/events-SPOOL-DATE-NNNN.jsonl below the folder named in FileOptions.
 //

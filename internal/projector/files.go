@@ -23,6 +23,8 @@ import (
 type FileOptions struct {
 	// Dir is the folder; it is made if missing.
 	Dir string
+	// Off writes nothing; EraseFiles looks at what was written before all the same.
+	Off bool
 	// MaxSize is when the next file is begun, in octets; a new day (UTC) begins one too. 0: DefaultFileSize.
 	MaxSize int64
 	// MaxFiles is how many files of a spool are kept; the oldest go. 0: DefaultFiles.
@@ -38,7 +40,7 @@ const (
 	fileSync = time.Second
 )
 
-// eventFiles is the set of files of one spool. Only one goroutine uses it.
+// eventFiles is the set of files of one spool. Projector.fileMu guards it.
 type eventFiles struct {
 	opts   FileOptions
 	prefix string // events-SPOOL-
@@ -72,7 +74,13 @@ func (p *Projector) writeFiles(ctx context.Context) {
 	var logged time.Time
 	pause := firstPause
 	for ctx.Err() == nil {
+		p.fileMu.Lock()
 		more, err := p.fileStep(ctx)
+		if err != nil && ctx.Err() == nil {
+			p.files.abandon()
+		}
+		synced := p.files.synced
+		p.fileMu.Unlock()
 		if ctx.Err() != nil {
 			break
 		}
@@ -81,7 +89,7 @@ func (p *Projector) writeFiles(ctx context.Context) {
 				p.opts.Logger.Info("event files are written again")
 				pause, logged = firstPause, time.Time{}
 			}
-			p.update(func(s *Status) { s.FileErr, s.FilePos = nil, p.files.synced })
+			p.update(func(s *Status) { s.FileErr, s.FilePos = nil, synced })
 			if !more {
 				p.await(ctx, p.wake)
 			}
@@ -92,10 +100,11 @@ func (p *Projector) writeFiles(ctx context.Context) {
 			p.opts.Logger.Error("event files cannot be written", mail.LogErr, err)
 		}
 		p.update(func(s *Status) { s.FileErr = err })
-		p.files.abandon()
 		p.pause(ctx, pause)
 		pause = min(2*pause, lastPause)
 	}
+	p.fileMu.Lock()
+	defer p.fileMu.Unlock()
 	if err := p.files.close(); err != nil {
 		p.opts.Logger.Error("the event file cannot be closed", mail.LogErr, err)
 	}
@@ -177,11 +186,7 @@ func (f *eventFiles) begin(name fileName) (err error) {
 		return fmt.Errorf("projector: event files: %w", err)
 	}
 	f.name, f.size = name, 0
-	dir, err := os.Open(f.opts.Dir)
-	if err == nil {
-		err = errors.Join(dir.Sync(), dir.Close())
-	}
-	if err != nil {
+	if err := syncDir(f.opts.Dir); err != nil {
 		return fmt.Errorf("projector: event files: %w", err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -47,14 +48,15 @@ type Options struct {
 	// OnEvents is told of events once they are recorded, in order, from the goroutine of Run. It must not block and
 	// must not change them. May be nil.
 	OnEvents func([]*mail.Event)
-	// Files asks for event files. nil: none.
+	// Files asks for event files. nil: none, and none of before.
 	Files *FileOptions
 }
 
 // Defaults and limits.
 const (
-	// DefaultBatch is large enough that a transaction's sync costs nothing per event, and small in memory.
-	DefaultBatch = 1000
+	// DefaultBatch is large enough that a transaction's sync costs nothing per event, and that it finds several rows for each
+	// page of an index it writes; and small in memory. More gains little.
+	DefaultBatch = 2000
 	// DefaultLinger bounds how stale a reader of the record can be because of us, and the writes a second.
 	DefaultLinger = 50 * time.Millisecond
 
@@ -82,7 +84,7 @@ type GapError struct {
 // Error implements error.
 func (e *GapError) Error() string {
 	return fmt.Sprintf("projector: events %d to %d of spool %s are neither in the record nor in the outbox: "+
-		"the record is older than the outbox reaches back, as after the restore of a backup; the gap has to be accepted to go on",
+		"the record is older than the outbox reaches back, as after the restore of a backup; `postroad serve --accept-record-gap` goes on without them",
 		e.From, e.To, e.Spool)
 }
 
@@ -96,7 +98,8 @@ type AheadError struct {
 // Error implements error.
 func (e *AheadError) Error() string {
 	return fmt.Sprintf("projector: the record has events of spool %s up to %d, the spool itself only up to %d: "+
-		"an older copy of the spool was put in place; salvage it into a new one", e.Spool, e.Watermark, e.Newest)
+		"an older copy of the spool was put in place, or its log has lost its end; `postroad spool salvage` makes one of it that goes on behind "+
+		"the record, and what was sent meanwhile is in it again", e.Spool, e.Watermark, e.Newest)
 }
 
 // Status is where a Projector stands.
@@ -114,9 +117,13 @@ type Status struct {
 
 // Projector moves one spool's events into the store.
 type Projector struct {
-	opts  Options
-	files *eventFiles // nil: none
-	wake  chan struct{}
+	opts Options
+	wake chan struct{}
+
+	forget atomic.Uint64 // the outbox is trimmed up to here as soon as it may be
+
+	fileMu sync.Mutex  // held while event files are written, rotated or rewritten
+	files  *eventFiles // nil: none are written
 
 	mu     sync.Mutex
 	status Status
@@ -150,7 +157,7 @@ func New(opts Options) (*Projector, error) {
 		opts.Linger = DefaultLinger
 	}
 	p := &Projector{opts: opts, wake: make(chan struct{}, 1)}
-	if opts.Files != nil {
+	if opts.Files != nil && !opts.Files.Off {
 		p.files = newEventFiles(*opts.Files, opts.Outbox.ID())
 	}
 	return p, nil
@@ -188,6 +195,31 @@ func (p *Projector) Status() Status {
 	return s
 }
 
+// Check compares outbox and record, and returns the *GapError or *AheadError that Run would end with. To be called before anything
+// is committed: the events of a spool that is behind the record would get numbers the record has seen.
+func (p *Projector) Check(ctx context.Context) error {
+	watermark, err := p.opts.Store.Watermark(ctx, p.opts.Outbox.ID())
+	if err != nil {
+		return err
+	}
+	var gap *GapError
+	if err = p.compare(watermark); errors.As(err, &gap) && p.opts.AcceptGap {
+		return nil
+	}
+	return err
+}
+
+func (p *Projector) compare(watermark uint64) error {
+	oldest, newest := p.opts.Outbox.OutboxRange()
+	switch {
+	case watermark > newest:
+		return &AheadError{Spool: p.opts.Outbox.ID(), Watermark: watermark, Newest: newest}
+	case oldest > watermark+1:
+		return &GapError{Spool: p.opts.Outbox.ID(), From: watermark + 1, To: oldest - 1}
+	}
+	return nil
+}
+
 // start reads the watermark and compares it with the outbox.
 func (p *Projector) start(ctx context.Context) (watermark uint64, err error) {
 	p.persist(ctx, "the watermark cannot be read", func() error {
@@ -197,17 +229,14 @@ func (p *Projector) start(ctx context.Context) (watermark uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	oldest, newest := p.opts.Outbox.OutboxRange()
-	if watermark > newest {
-		return 0, &AheadError{Spool: p.opts.Outbox.ID(), Watermark: watermark, Newest: newest}
-	}
-	if oldest > watermark+1 {
-		gap := &GapError{Spool: p.opts.Outbox.ID(), From: watermark + 1, To: oldest - 1}
-		if !p.opts.AcceptGap {
-			return 0, gap
+	if err := p.compare(watermark); err != nil {
+		var gap *GapError
+		if !errors.As(err, &gap) || !p.opts.AcceptGap {
+			return 0, err
 		}
-		p.opts.Logger.Warn("events are missing from the record, as accepted", mail.LogErr, gap)
+		p.opts.Logger.Warn("events are missing from the record, as accepted", mail.LogErr, err)
 	}
+	oldest, _ := p.opts.Outbox.OutboxRange()
 	p.update(func(s *Status) { s.Watermark, s.Trimmed = watermark, max(oldest, 1)-1 })
 	p.recorded = []milestone{{watermark, p.opts.Now()}}
 	return watermark, nil
@@ -308,7 +337,7 @@ func (p *Projector) trim(ctx context.Context) {
 			upto = s.Watermark - MaxFileLag
 		}
 	}
-	if upto < s.Trimmed+TrimEvents {
+	if upto < s.Trimmed+TrimEvents && (upto == s.Trimmed || s.Trimmed >= p.forget.Load()) {
 		return
 	}
 	if err := p.opts.Outbox.TrimOutbox(ctx, upto); err != nil {
@@ -318,6 +347,13 @@ func (p *Projector) trim(ctx context.Context) {
 		return
 	}
 	p.update(func(s *Status) { s.Trimmed = upto })
+}
+
+// Forget trims the outbox up to what is committed now as soon as everybody may have read it, however little that is: what
+// was erased elsewhere must not stay there for weeks where little mail is sent.
+func (p *Projector) Forget() {
+	_, newest := p.opts.Outbox.OutboxRange()
+	p.forget.Store(newest)
 }
 
 // persist calls fn until it succeeds or ctx ends, with growing pauses, and reports whether it succeeded.

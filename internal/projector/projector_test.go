@@ -15,7 +15,8 @@ func TestRecordsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, r := newOutbox(), &recorder{t: t}
 		var told []uint64
-		o.commit(2500)
+		const first = 2*DefaultBatch + 500
+		o.commit(first)
 		p, stop := start(t, Options{Outbox: o, Store: r, OnEvents: func(list []*mail.Event) {
 			for _, e := range list {
 				told = append(told, e.ID.Seq)
@@ -24,7 +25,7 @@ func TestRecordsInOrder(t *testing.T) {
 		synctest.Wait()
 		// Whole batches go at once; the rest too, because nothing was written just before.
 		batches, _ := r.writes()
-		if diff := cmp.Diff([]int{1000, 1000, 500}, batches); diff != "" {
+		if diff := cmp.Diff([]int{DefaultBatch, DefaultBatch, 500}, batches); diff != "" {
 			t.Errorf("batches (-want +got):\n%s", diff)
 		}
 		begun := time.Now()
@@ -38,14 +39,14 @@ func TestRecordsInOrder(t *testing.T) {
 		if n := len(batches) - 3; n < 3 || n > 6 {
 			t.Errorf("%d writes for events that trickle in over %s, want one each %s", n, time.Since(begun), DefaultLinger)
 		}
-		if diff := cmp.Diff(upTo(1, 2700), r.sequences()); diff != "" {
+		if diff := cmp.Diff(upTo(1, first+200), r.sequences()); diff != "" {
 			t.Errorf("recorded (-want +got):\n%s", diff)
 		}
-		if s := p.Status(); s.Watermark != 2700 || s.Lag != 0 || s.Delay != 0 || s.Err != nil {
+		if s := p.Status(); s.Watermark != first+200 || s.Lag != 0 || s.Delay != 0 || s.Err != nil {
 			t.Errorf("status %+v", s)
 		}
 		stop()
-		if diff := cmp.Diff(upTo(1, 2700), told); diff != "" {
+		if diff := cmp.Diff(upTo(1, first+200), told); diff != "" {
 			t.Errorf("told (-want +got):\n%s", diff)
 		}
 	})
@@ -210,6 +211,9 @@ func TestGap(t *testing.T) {
 			t.Fatal(err)
 		}
 		var gap *GapError
+		if err := p.Check(t.Context()); !errors.As(err, &gap) || gap.From != 101 {
+			t.Fatalf("Check: %v", err)
+		}
 		if err := p.Run(t.Context()); !errors.As(err, &gap) || gap.From != 101 || gap.To != 150 || gap.Spool != spoolID {
 			t.Fatalf("Run: %v", err)
 		}
@@ -257,6 +261,9 @@ func TestOldSpool(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ahead *AheadError
+	if err := p.Check(t.Context()); !errors.As(err, &ahead) {
+		t.Fatalf("Check: %v", err)
+	}
 	if err := p.Run(t.Context()); !errors.As(err, &ahead) || ahead.Newest != 50 || ahead.Watermark != 100 {
 		t.Fatalf("Run: %v", err)
 	}
@@ -269,4 +276,37 @@ func TestNew(t *testing.T) {
 	if _, err := New(Options{Store: &recorder{}}); err == nil {
 		t.Error("a projector without an outbox was made")
 	}
+}
+
+// TestForget: what was told is let go of as soon as it is old enough, however little it is, if somebody asks for that.
+func TestForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox()
+		p, stop := start(t, Options{Outbox: o, Store: &recorder{t: t}})
+		o.commit(3)
+		time.Sleep(2 * TrimAge)
+		synctest.Wait()
+		if oldest, _ := o.OutboxRange(); oldest != 1 {
+			t.Errorf("trimmed up to %d for a few events", oldest-1)
+		}
+		o.commit(2)
+		p.Forget()
+		time.Sleep(TrimAge / 2)
+		synctest.Wait()
+		if oldest, _ := o.OutboxRange(); oldest > 4 {
+			t.Errorf("trimmed up to %d before it may be", oldest-1)
+		}
+		time.Sleep(TrimAge)
+		o.commit(1)
+		synctest.Wait()
+		if oldest, _ := o.OutboxRange(); oldest != 6 {
+			t.Errorf("trimmed up to %d, want 5", oldest-1)
+		}
+		time.Sleep(2 * TrimAge)
+		synctest.Wait()
+		if oldest, _ := o.OutboxRange(); oldest != 6 {
+			t.Errorf("trimmed up to %d without being asked again", oldest-1)
+		}
+		stop()
+	})
 }

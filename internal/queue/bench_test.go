@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/manage"
 	"github.com/postroad/postroad/internal/platform"
 	"github.com/postroad/postroad/internal/spool"
+	"github.com/postroad/postroad/internal/store/sqlite"
 )
 
 // nullSpool takes everything and keeps nothing: what is measured is the queue alone.
@@ -72,10 +74,50 @@ func deliverAll(done chan<- struct{}) func(context.Context, mail.Lane, func(cont
 }
 
 // BenchmarkOneLane: accepted mail through one lane, one recipient domain; per delivery, all in but the spool.
-func BenchmarkOneLane(b *testing.B) {
+func BenchmarkOneLane(b *testing.B) { oneLane(b, nil) }
+
+// BenchmarkOneLaneListed: the same with a suppression list of 100,000 addresses, none of them mailed.
+func BenchmarkOneLaneListed(b *testing.B) {
+	db, err := sqlite.Open(b.Context(), sqlite.Options{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	var entries []platform.Suppression
+	for i := range 100_000 {
+		entries = append(entries, platform.Suppression{Account: "acme", Address: fmt.Sprintf("gone%d@example.com", i), Since: time.Now()})
+	}
+	if err := db.PutSuppressions(b.Context(), entries); err != nil {
+		b.Fatal(err)
+	}
+	list, err := manage.NewSuppressions(manage.SuppressionOptions{Store: db})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		_ = list.Run(ctx)
+	}()
+	defer func() { cancel(); <-read }()
+	for list.Len() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	oneLane(b, list)
+}
+
+func oneLane(b *testing.B, list *manage.Suppressions) {
 	done := make(chan struct{}, 1024)
 	o := relayOptions(&nullSpool{*newFakeSpool()}, deliverAll(done))
 	o.FreshWindow, o.MaxLoaded = 1<<30, 1<<30 // what is left in this spool is gone
+	if list != nil {
+		o.Listed = list.Listed
+		o.Suppressed = func(context.Context, string, mail.Stream, mail.Address) (string, bool, error) {
+			b.Error("asked for an address that is not on the list")
+			return "", false, nil
+		}
+	}
 	q, stop := running(b, o)
 	defer stop()
 	s := &sim{now: time.Now().UTC()}

@@ -66,3 +66,10 @@ func (q *Queue) TrustClock() {
 	q.mu.Unlock()
 	q.checkClock()
 }
+
+// ClockDoubted reports whether the wall clock is in doubt, so that expiry is suspended.
+func (q *Queue) ClockDoubted() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.clock.check() != ""
+}

@@ -99,6 +99,10 @@ type core struct {
 	writing     int             // changes under way
 	locating    int
 	locateQueue []*place
+	askers      int          // questions to the suppression list under way
+	asked       uint64       // questions ever
+	asking      ring[*entry] // entries whose question is under way
+	askQueue    ring[*entry] // those that have to wait with it
 
 	sessions    map[uint64]*session
 	lastSession uint64

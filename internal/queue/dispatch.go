@@ -38,6 +38,10 @@ func (c *core) dispatch(e *entry) {
 		c.hold(e, h)
 		return
 	}
+	if e.d.Last != nil && c.listed(e) { // a first attempt is asked for when it is picked up
+		c.askList(e)
+		return
+	}
 	r, err := route.Choose(c.snap, factsOf(e))
 	if err != nil {
 		if !errors.Is(err, route.ErrPaused) {

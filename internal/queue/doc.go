@@ -3,7 +3,8 @@
 //
 // Its door is New; then Run, and Add for mail that was accepted just now. A delivery's way through it is a chain of
 // small files: add.go and page.go bring it into memory when it is due, dispatch.go finds its route, place and
-// lane, lane.go and drr.go deal it to a session, settle.go writes what became of it, gate.go makes lanes rest.
+// lane, lane.go and drr.go deal it to a session, suppress.go asks once more whether it may go at all, settle.go writes
+// what became of it, gate.go makes lanes rest.
 //
 // The decisions are taken by core, a deterministic state machine: step(now, input) gives actions. It holds no
 // goroutine, no clock and does no I/O, so tests drive it in virtual time. Queue is the thin shell around it: one

@@ -17,6 +17,7 @@ const (
 	stNew      state = iota // being looked at, in no list
 	stParked                // waits for the platform's state to change
 	stLocating              // waits for its place
+	stAsking                // waits for the answer of the suppression list
 	stLane                  // waits in its lane
 	stFlight                // in a session's hand
 	stWriting               // its settlement or new record is not yet on disk
@@ -43,6 +44,9 @@ type entry struct {
 	why    string    // while parked
 	behind *gate     // what kept it in its lane when it was taken out of it
 
+	ask     uint64    // while stAsking: the number of its question
+	cleared time.Time // until then the suppression list is not asked again
+
 	cancel string   // cancel it as soon as its attempt is over; why
 	op     *operate // the operation it is in memory or changed for; nil: none
 }
@@ -57,7 +61,7 @@ type message struct {
 
 // waits reports whether e is in memory for nothing but a chance to be tried.
 func (e *entry) waits() bool {
-	return e.state == stParked || e.state == stLocating || e.state == stLane
+	return e.state == stParked || e.state == stLocating || e.state == stAsking || e.state == stLane
 }
 
 func keyOf(d *mail.Delivery) spool.ScheduleKey {

@@ -12,7 +12,7 @@ import (
 func (c *core) event(e *entry, t mail.EventType, o *mail.Outcome) *mail.Event {
 	ev := &mail.Event{
 		Type: t, At: c.now, Account: e.q.id.key.Account, Stream: e.q.id.key.Stream,
-		Message: e.d.Message, Delivery: e.d.ID, Recipient: e.d.Recipient.String(),
+		Message: e.d.Message, Delivery: e.d.ID, Recipient: e.d.Recipient.String(), Notify: e.d.Notify,
 	}
 	if o != nil {
 		ev.Class, ev.Scope, ev.Action, ev.Rule = o.Class, o.Scope, o.Action, o.Rule

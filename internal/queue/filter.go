@@ -20,7 +20,8 @@ type Filter struct {
 	Sender     string // envelope or header sender, or its domain
 	Credential string
 	Tag        string
-	Held       string // name of the hold; "*": any
+	Held       string    // name of the hold; "*": any
+	Before     time.Time // accepted before; zero: any
 	Everything bool
 }
 
@@ -41,7 +42,7 @@ func (f *Filter) matchesQueue(k mail.QueueKey) bool {
 func (f *Filter) matchesDelivery(d *mail.Delivery) bool {
 	return f.matchesQueue(d.Queue) &&
 		(f.Delivery.IsZero() || f.Delivery == d.ID) && (f.Message.IsZero() || f.Message == d.Message) &&
-		(f.Recipient.IsZero() || f.Recipient == d.Recipient) &&
+		(f.Recipient.IsZero() || f.Recipient.Folded() == d.Recipient.Folded()) && (f.Before.IsZero() || d.CreatedAt.Before(f.Before)) &&
 		(f.Held == "" || f.Held == d.Held || f.Held == "*" && d.Held != "")
 }
 

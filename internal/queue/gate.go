@@ -339,16 +339,23 @@ func (g *gate) subject() string {
 	return "lane/" + g.key.lane.String()
 }
 
-// why says in words since when and why mail rests here.
+// why says in words until when, since when and why mail rests here. People read it who know nothing of lanes.
 func (g *gate) why() string {
+	l := &g.key.lane
+	to := l.Site
+	if l.Receiver != "" {
+		to = l.Receiver
+	}
+	from := ""
+	if l.Source != "" {
+		from = " from source " + l.Source
+	}
 	what := map[egress.Extent]string{
-		egress.ExtentLane: "lane " + g.key.lane.String(), extentPlace: "domain " + g.key.lane.Site,
-		egress.ExtentReceiver: "source " + g.key.lane.Source + " at " + g.key.lane.Receiver,
-		egress.ExtentSource:   "source " + g.key.lane.Source, egress.ExtentRoute: "route " + g.key.lane.Route,
-		egress.ExtentAccount: "account " + g.key.account + " at " + g.key.lane.Receiver + g.key.lane.Site,
+		egress.ExtentLane: "mail to " + l.Site + " by route " + l.Route + from, extentPlace: "mail to the domain " + l.Site,
+		egress.ExtentReceiver: "mail" + from + " to " + to, egress.ExtentSource: "all mail from source " + l.Source,
+		egress.ExtentRoute: "all mail by route " + l.Route, egress.ExtentAccount: "mail of account " + g.key.account + " to " + to,
 	}[g.key.extent]
-	s := "waiting: " + what + " rests since " + g.since.UTC().Format(time.RFC3339) + " until " +
-		g.until.UTC().Format(time.RFC3339)
+	s := "waiting: " + what + " rests until " + g.until.UTC().Format(time.RFC3339) + " (since " + g.since.UTC().Format(time.RFC3339) + ")"
 	if g.last.Reply != "" {
 		s += " because: " + g.last.Reply
 	} else if g.last.Class != "" {

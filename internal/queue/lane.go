@@ -370,6 +370,11 @@ func (c *core) pick(s *session) *grant {
 			c.dispatch(e) // expires it, or keeps it if the clock is in doubt
 			continue
 		}
+		if c.listed(e) {
+			c.take(e)
+			c.askList(e)
+			continue
+		}
 		g := &grant{spool: e.q.id.spool, message: e.m}
 		g.entries, g.marks = g.oneE[:0], g.oneM[:0]
 		g.job = mail.Job{Lane: l.id, Message: e.m.m, Body: e.m.body, Deliveries: g.oneD[:0], Attempts: g.oneN[:0]}
@@ -381,7 +386,7 @@ func (c *core) pick(s *session) *grant {
 			if len(g.entries) >= l.maxRcpt || f.entries.n == 0 || e.m.m.Content.Kind == mail.ContentPrivate {
 				break
 			}
-			if e = f.entries.head.item; e.m != g.message || e.q.id.spool != g.spool || !c.now.Before(e.d.ExpiresAt) {
+			if e = f.entries.head.item; e.m != g.message || e.q.id.spool != g.spool || !c.now.Before(e.d.ExpiresAt) || c.listed(e) {
 				break
 			}
 		}

@@ -56,6 +56,7 @@ const (
 	DefaultPlaceFor    = time.Minute      // where a domain's mail goes is asked again after that
 	DefaultPagers      = 4                // pages read at one time, per spool
 	DefaultLocators    = 256              // domains located at one time
+	DefaultAskers      = 16               // questions to the suppression list at one time
 )
 
 // Options configure a Queue. Spools, Snapshot, Locate and Session are required.
@@ -69,6 +70,12 @@ type Options struct {
 	Locate  func(ctx context.Context, route, domain string) (mail.Target, *mail.Outcome)
 	Session func(ctx context.Context, lane mail.Lane, next func(ctx context.Context) (mail.Job, bool), settle func(mail.Job, mail.Outcome))
 
+	// Listed says from memory whether an address may be on the suppression list for an account's mail; it must not block.
+	// Suppressed says whether it is, and why; it is asked only where Listed said so, and may take its time. nil, both:
+	// nobody is on it.
+	Listed     func(account string, a mail.Address) bool
+	Suppressed func(ctx context.Context, account string, stream mail.Stream, a mail.Address) (why string, is bool, err error)
+
 	// Alert is told of troubles; of their end by a second call with Cleared set. It must not block. nil: none.
 	Alert func(platform.Alert)
 	// Observe sees each event when it is handed to the spool, for what reacts to the settle stream in memory. It
@@ -81,7 +88,7 @@ type Options struct {
 	// minutes are too long; 0: 1.
 	Pace float64
 
-	FreshWindow, PageWindow, Page, MaxLoaded, MaxSessions, Pagers, Locators int
+	FreshWindow, PageWindow, Page, MaxLoaded, MaxSessions, Pagers, Locators, Askers int
 
 	BodyBudget                       int64
 	SessionIdle, StopGrace, PlaceFor time.Duration
@@ -96,9 +103,15 @@ type Options struct {
 // ErrOptions is returned by New for options that lack something.
 var ErrOptions = errors.New("queue: options lack a spool, Snapshot, Locate or Session")
 
+// ErrSuppressed is returned by New for options that have one of Listed and Suppressed only.
+var ErrSuppressed = errors.New("queue: options have one of Listed and Suppressed; both or neither are needed")
+
 func (o Options) withDefaults() (Options, error) {
 	if len(o.Spools) == 0 || o.Snapshot == nil || o.Locate == nil || o.Session == nil {
 		return o, ErrOptions
+	}
+	if (o.Listed == nil) != (o.Suppressed == nil) {
+		return o, ErrSuppressed
 	}
 	def := func(v *int, d int) {
 		if *v <= 0 {
@@ -112,6 +125,7 @@ func (o Options) withDefaults() (Options, error) {
 	def(&o.MaxSessions, DefaultMaxSessions)
 	def(&o.Pagers, DefaultPagers)
 	def(&o.Locators, DefaultLocators)
+	def(&o.Askers, DefaultAskers)
 	if o.BodyBudget == 0 {
 		o.BodyBudget = DefaultBodyBudget
 	}

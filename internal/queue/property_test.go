@@ -34,10 +34,21 @@ func checkPromises(rt *rapid.T) {
 	base.Routes[1].MaxConnections = 1 + world.IntN(4)
 	base.Routes[0].MessagesPerConnection = 1 + world.IntN(30)
 	state := base
-	s := newSim(rt, state, Options{
+	list := newFakeList()
+	s := newSim(rt, state, list.options(Options{
 		FreshWindow: 1 + world.IntN(12), PageWindow: 1 + world.IntN(12), Page: 1 + world.IntN(6),
-		MaxLoaded: 8 + world.IntN(60), MaxSessions: 1 + world.IntN(8), Pagers: 1 + world.IntN(3), Locators: 1 + world.IntN(2),
-	})
+		MaxLoaded: 8 + world.IntN(60), MaxSessions: 1 + world.IntN(8), Pagers: 1 + world.IntN(3), Locators: 1 + world.IntN(2), Askers: 1 + world.IntN(2),
+	}))
+	list.maybe = func() bool { return world.IntN(20) == 0 }
+	doubtful := false // the list could not be read at some time
+	s.observe = func(_ *session, g *grant) {
+		for _, d := range g.job.Deliveries {
+			// An answer is believed for clearedFor, and is under way for two delays.
+			if at, on := list.since[d.Queue.Account+" "+d.Recipient.String()]; on && !doubtful && s.now.Sub(at) > clearedFor+6*time.Second {
+				rt.Fatalf("%s was handed out %s after its address came on the list", d.ID, s.now.Sub(at))
+			}
+		}
+	}
 	s.rest = 1 + world.IntN(8)
 	s.c.restWindow = s.rest
 	s.delay = func(string) time.Duration { return time.Duration(world.IntN(3000)) * time.Millisecond }
@@ -87,7 +98,7 @@ func checkPromises(rt *rapid.T) {
 
 	steps := rapid.IntRange(5, 60).Draw(rt, "steps")
 	for range steps {
-		switch op := rapid.IntRange(0, 13).Draw(rt, "op"); op {
+		switch op := rapid.IntRange(0, 15).Draw(rt, "op"); op {
 		case 0, 1, 2, 3:
 			stream := []mail.Stream{mail.Transactional, mail.Bulk}[world.IntN(2)]
 			var to []string
@@ -160,6 +171,17 @@ func checkPromises(rt *rapid.T) {
 				d := all[world.IntN(len(all))]
 				s.step(&operate{verb: verb(op - 11), d: d, why: "because"})
 			}
+		case 14: // addresses come on the list, and go
+			key := fmt.Sprintf("a%d r%d@%s", world.IntN(3), world.IntN(6), domains[world.IntN(len(domains))])
+			if world.IntN(4) == 0 {
+				delete(list.since, key)
+			} else if _, on := list.since[key]; !on {
+				list.since[key] = s.now
+			}
+		case 15:
+			if list.err = nil; world.IntN(2) == 0 {
+				list.err, doubtful = fmt.Errorf("not now"), true
+			}
 		case 13:
 			doubted = true
 			s.step(doubt{world.IntN(2) == 0, "test"})
@@ -167,7 +189,7 @@ func checkPromises(rt *rapid.T) {
 	}
 	// Let the world become good, but for what is held or paused: deadlines must do.
 	s.step(doubt{})
-	trouble = false
+	trouble, list.err = false, nil
 	if world.IntN(2) == 0 {
 		s.setState(base)
 	}

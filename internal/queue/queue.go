@@ -197,6 +197,8 @@ func (q *Queue) carry(a action) {
 		q.tasks.Go(func() { q.page(a) })
 	case locate:
 		q.tasks.Go(func() { q.locate(a.place.key.route, a.place) })
+	case ask:
+		q.tasks.Go(func() { q.askSuppressed(a) })
 	case fetch:
 		q.tasks.Go(func() { q.fetch(a) })
 	case releaseHold:

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,9 +36,11 @@ func answering(fn func(*mail.Delivery) mail.Outcome) sessionFunc {
 			}
 			err := j.Durable(ctx)
 			for _, d := range j.Deliveries {
-				o := fn(d)
-				if err != nil {
-					o = mail.Outcome{Result: mail.Deferred, Attempt: mail.Attempt{Reply: err.Error()}}
+				o := mail.Outcome{Result: mail.Deferred}
+				if err == nil {
+					o = fn(d)
+				} else { // the attempt is not known on disk: nothing was sent
+					o.Attempt.Reply = err.Error()
 				}
 				o.Delivery = d.ID
 				settle(j, o)
@@ -248,7 +252,9 @@ func TestDamagedContent(t *testing.T) {
 		defer stop()
 		m, ds := s.mail("acme", mail.Transactional, time.Hour, "a.test")
 		f.accept(m, ds)
+		f.mu.Lock()
 		delete(f.bodies, m.ID)
+		f.mu.Unlock()
 		q.Add(m, ds, nil)
 		eventually(t, "set aside", func() bool {
 			f.mu.Lock()
@@ -357,7 +363,10 @@ func TestOperations(t *testing.T) {
 			t.Fatal(n, err)
 		}
 		eventually(t, "held or gone", func() bool { st := q.Stats(); return st.Relayed == 20 && st.HeldEvents == 10 && st.Loaded == 0 })
-		for id := range f.live {
+		f.mu.Lock()
+		live := slices.Collect(maps.Keys(f.live))
+		f.mu.Unlock()
+		for _, id := range live {
 			if why, err := q.Why(ctx, id); err != nil || !strings.Contains(why, "held by h") {
 				t.Fatal(why, err)
 			}

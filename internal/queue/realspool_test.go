@@ -83,7 +83,7 @@ func TestRealSpool(t *testing.T) {
 	}
 	sp = openReal(t, fs, "/spool")
 	q, stop = running(t, options())
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(5 * time.Minute)
 	for sp.Counts().Deliveries > 0 {
 		select {
 		case <-deadline:

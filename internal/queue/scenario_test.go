@@ -56,7 +56,7 @@ func TestLaneRests(t *testing.T) {
 		attempts += d.Attempts
 		if d.Last == nil {
 			untouched++
-			if why := s.c.why(d); !strings.Contains(why, "rests since") || !strings.Contains(why, "connection refused") {
+			if why := s.c.why(d); !strings.Contains(why, "rests until") || !strings.Contains(why, "connection refused") {
 				t.Fatalf("why: %q", why)
 			}
 		}
@@ -286,7 +286,7 @@ func TestPausedAccount(t *testing.T) {
 	s.quiet()
 }
 
-// Mail queued before its account was moved to another pool goes out by the new one (platforms.md 1.7, 13).
+// Mail queued before its account was moved to another pool goes out by the new one.
 func TestPoolMovedWhileQueued(t *testing.T) {
 	st := mxState("old", "new")
 	st.Pools = []platform.Pool{{Name: "p", Sources: []string{"old"}}, {Name: "q", Sources: []string{"new"}}}

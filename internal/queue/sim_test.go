@@ -230,6 +230,12 @@ func (s *sim) carry(a action) {
 			target, o := s.locate(a.place.key.route, a.place.domain)
 			s.step(located{a.place, target, o})
 		})
+	case ask:
+		s.after("ask", func() {
+			in := answered{ask: a}
+			in.why, in.is, in.err = s.opt.Suppressed(ctx, a.account, a.stream, a.to)
+			s.after("ask", func() { s.step(in) })
+		})
 	case fetch:
 		s.after("fetch", func() {
 			in := &fetched{e: a.e}

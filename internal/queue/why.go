@@ -64,6 +64,8 @@ func (c *core) why(d *mail.Delivery) string {
 			return g.why()
 		}
 		return "waiting: asking where mail for " + e.q.id.key.Domain + " goes"
+	case stAsking:
+		return "waiting: asking whether its address has come on the suppression list"
 	case stLane:
 		l := e.flow.lane
 		if g := c.restsFlow(e.flow); g != nil {

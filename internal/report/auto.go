@@ -11,6 +11,7 @@ const (
 	none    = 0
 	likely  = 1
 	certain = 2
+	beyond  = 3 // certain, also where a mail system's name stands above it
 )
 
 // autoFields are header fields whose presence alone says that a program answered. Auto-Submitted is not among them:
@@ -44,6 +45,9 @@ func (m *letter) autoReply() int {
 		}
 	}
 	submitted, _ := m.header.Get("Auto-Submitted")
+	if strings.Contains(strings.ToLower(submitted), "vacation") {
+		return beyond // RFC 3834 §5 allows a comment
+	}
 	submitted = strings.ToLower(firstWord(submitted))
 	machine := submitted != "" && submitted != "no"
 	replied := strings.HasPrefix(submitted, "auto-replied")
@@ -59,6 +63,8 @@ func (m *letter) autoReply() int {
 	}
 	soft := machine || m.nullReturnPath() || strings.EqualFold(precedence, "bulk") || strings.EqualFold(precedence, "junk") || m.hasField("X-Auto-Response-Suppress") || m.hasField("In-Reply-To") && strings.HasPrefix(subject, "re:") && machine
 	switch {
+	case daemon && phrases > 0 && autoSubjects.leads(stripRe(subject)):
+		return beyond
 	case daemon && bySubject && phrases > 0:
 		return certain
 	case daemon:

@@ -32,12 +32,13 @@ func (m *letter) readFeedback(r *Report) bool {
 	if recipient == "" {
 		recipient = r.Original.complainer()
 	}
-	f.FeedbackID = r.Original.Get("CFBL-Feedback-ID")
-	if f.FeedbackID == "" {
-		f.FeedbackID = r.Original.Get("Feedback-ID")
+	for _, name := range []string{"CFBL-Feedback-ID", "Feedback-ID"} {
+		if f.FeedbackID == "" {
+			f.FeedbackID = clip(oneLine(r.Original.Get(name)), maxFeedbackField)
+		}
 	}
 	if f.SourceIP == "" {
-		f.SourceIP = r.Original.Get("X-Originating-IP")
+		f.SourceIP = clip(oneLine(r.Original.Get("X-Originating-IP")), maxFeedbackField)
 	}
 	r.Kind, r.Feedback, r.Arrival, r.ReportingMTA = Complaint, f, f.Arrival, f.ReportingMTA
 	if recipient != "" {
@@ -46,13 +47,21 @@ func (m *letter) readFeedback(r *Report) bool {
 	return true
 }
 
-func (f *Feedback) read(g group) {
-	if v := strings.ToLower(firstWord(g["feedback-type"])); v != "" {
+// maxFeedbackField bounds each text of a Feedback, in octets.
+const maxFeedbackField = 500
+
+// setType keeps the type as it is if a report does not name one.
+func (f *Feedback) setType(s string) {
+	if v := clip(oneLine(strings.ToLower(s)), maxFeedbackField); v != "" {
 		f.Type = v
 	}
+}
+
+func (f *Feedback) read(g group) {
+	f.setType(firstWord(g["feedback-type"]))
 	set := func(to *string, names ...string) {
 		if *to == "" {
-			*to = clip(oneLine(g.get(names...)), 500)
+			*to = clip(oneLine(g.get(names...)), maxFeedbackField)
 		}
 	}
 	set(&f.UserAgent, "user-agent")
@@ -100,7 +109,14 @@ func (o *Original) complainer() string {
 	return ""
 }
 
+// redacted reports an address that is none, or that was made unreadable.
 func redacted(a string) bool {
+	local, _, _ := strings.Cut(strings.ToLower(a), "@")
+	return withheld(a) || strings.Trim(local, "x*.-_") == ""
+}
+
+// withheld reports an address that says of itself that it is none.
+func withheld(a string) bool {
 	local, domain, _ := strings.Cut(strings.ToLower(a), "@")
-	return strings.Contains(local, "redacted") || strings.Contains(local, "undisclosed") || strings.Contains(domain, "redacted") || strings.Trim(local, "x*.-_") == "" || !strings.Contains(domain, ".")
+	return strings.Contains(local, "redacted") || strings.Contains(local, "undisclosed") || strings.Contains(domain, "redacted") || strings.Trim(local, "*") == "" || !strings.Contains(domain, ".")
 }

@@ -70,10 +70,8 @@ func (m *letter) readNotification(r *Report) bool {
 			r.Kind = Bounce
 		}
 	case "complaint":
-		r.Kind, r.Feedback = Complaint, &Feedback{Type: "abuse", MailFrom: n.Mail.Source}
-		if n.Complaint.Type != "" {
-			r.Feedback.Type = n.Complaint.Type
-		}
+		r.Kind, r.Feedback = Complaint, &Feedback{Type: "abuse", MailFrom: clip(oneLine(n.Mail.Source), maxFeedbackField)}
+		r.Feedback.setType(n.Complaint.Type)
 		for _, c := range n.Complaint.Recipients {
 			if looksLikeAddress(c.Address) {
 				r.add(Recipient{Address: c.Address, Final: c.Address, Diagnostic: r.Feedback.Type}, m.lim.Recipients)

@@ -11,6 +11,8 @@ type mention struct {
 	line     int
 	strength int // how surely the address is a recipient
 	rest     string
+	alias    bool // the address that led to the one named before it
+	delayed  bool // it stands under a heading of those still being tried
 }
 
 // Strengths of a mention.
@@ -25,9 +27,17 @@ const (
 func (m *letter) textRecipients(xfr []string, returnedTo string) (rs []Recipient) {
 	mentions, lines := m.mentions()
 	keep := map[string]int{} // best strength of an address
+	aliases, delayed := map[string]string{}, map[string]bool{}
 	var order []string
-	for _, n := range mentions {
+	for i, n := range mentions {
 		key := strings.ToLower(n.addr)
+		if n.delayed && n.strength == strong {
+			delayed[key] = true
+		}
+		if n.alias {
+			aliases[strings.ToLower(mentions[i-1].addr)] = n.addr
+			continue
+		}
 		if _, known := keep[key]; !known {
 			order = append(order, n.addr)
 		}
@@ -43,12 +53,20 @@ func (m *letter) textRecipients(xfr []string, returnedTo string) (rs []Recipient
 				chosen = append(chosen, a)
 			}
 		}
+		// A list of names without a domain says more than an address that stands below it.
+		if names := m.bareNames(lines[:firstStrong(mentions, len(lines))]); len(names) > 0 {
+			chosen = names
+		}
 		switch {
 		case len(chosen) > 0:
 		case returnedTo != "":
 			chosen = []string{returnedTo}
-		case len(order) == 1:
+		case len(order) == 1 && !m.ownAddresses()[strings.ToLower(order[0])]:
 			chosen = order
+		case len(order) <= 1:
+			if chosen = m.subjectAddress(); len(chosen) == 0 {
+				chosen = m.localUser(lines)
+			}
 		}
 	}
 	seen := map[string]bool{}
@@ -58,10 +76,15 @@ func (m *letter) textRecipients(xfr []string, returnedTo string) (rs []Recipient
 			continue
 		}
 		seen[key] = true
-		rc := Recipient{Address: a, Final: a}
+		rc := Recipient{Address: a, Final: a, Original: aliases[key]}
+		if delayed[key] {
+			rc.Action = Delayed
+		}
 		diagnostic, context := m.about(a, mentions, lines)
 		if diagnostic == "" && len(chosen) == 1 {
-			diagnostic = m.text
+			if diagnostic = m.text; diagnostic == "" {
+				diagnostic = m.subject()
+			}
 		}
 		rc.setDiagnostic(diagnostic)
 		rc.Context = context
@@ -69,6 +92,128 @@ func (m *letter) textRecipients(xfr []string, returnedTo string) (rs []Recipient
 	}
 	shareReason(rs, lines)
 	return rs
+}
+
+// subjectAddress returns the one address in the subject that is not the mail's own.
+func (m *letter) subjectAddress() []string {
+	own, only := m.ownAddresses(), ""
+	for _, f := range addressesIn(m.subjectText()) {
+		if own[strings.ToLower(f.addr)] || daemonLocal(f.addr) {
+			continue
+		}
+		if only != "" && only != f.addr {
+			return nil
+		}
+		only = f.addr
+	}
+	if only == "" {
+		return nil
+	}
+	return []string{only}
+}
+
+// localUser reads the local part in a sentence of failure that names nobody else: "user 'joe' is not known here". It is one of
+// the reporting system's own.
+func (m *letter) localUser(lines []string) []string {
+	from, _ := m.header.Get("From")
+	sender := firstAddress(from)
+	_, domain, ok := strings.Cut(sender, "@")
+	if !ok || !daemonLocal(sender) {
+		return nil
+	}
+	for _, line := range lines {
+		for _, label := range []string{"user", "mailbox", "recipient", "account", "addressee", "receiver"} {
+			i := indexFold(line, label)
+			if i < 0 {
+				continue
+			}
+			rest := line[i+len(label):]
+			quoted := strings.TrimLeft(rest, " :")
+			if len(quoted) == 0 || strings.IndexByte("'\"<[(", quoted[0]) < 0 {
+				continue
+			}
+			name := quoted[1:]
+			if end := strings.IndexAny(name, "'\">])"); end >= 0 && isBareName(name[:end]) {
+				if name = name[:end]; m.whole(name) != name {
+					return []string{m.whole(name)}
+				}
+				return []string{name + "@" + domain}
+			}
+		}
+	}
+	return nil
+}
+
+// maxBareName bounds a local part that stands alone on its line, in octets.
+const maxBareName = 40
+
+// columnNames stand above the columns of a table. Lower case.
+var columnNames = newWordSet("recipient", "address", "user", "mailbox", "e-mail", "email", "reason", "status", "error", "name")
+
+// bareNames reads a list of local parts, as systems write that report on their own mailboxes: under a line of failure
+// that announces them, one a line, indented. The domain is that of the returned message's recipient of that name, else of
+// the reporting system.
+func (m *letter) bareNames(lines []string) (all []string) {
+	from, _ := m.header.Get("From")
+	sender := firstAddress(from)
+	_, domain, ok := strings.Cut(sender, "@")
+	if !ok || !daemonLocal(sender) {
+		return nil
+	}
+	listed, margin := false, 0
+	for _, line := range lines {
+		t := strings.TrimSpace(line)
+		lower := strings.ToLower(t)
+		indent := len(line) - len(strings.TrimLeft(line, " \t"))
+		switch {
+		case t == "":
+			if len(all) > 0 {
+				return all
+			}
+		case strings.HasSuffix(t, ":") && failureWords.in(lower):
+			listed = true
+		case len(all) > 0 && indent > margin: // the reason goes on
+		case listed:
+			name, rest := t, ""
+			if i := strings.IndexAny(t, " \t"); i >= 0 {
+				name, rest = t[:i], t[i+1:]
+			}
+			if margin = indent; indent == 0 || !isBareName(name) || columnNames.in(strings.ToLower(name)) || strings.IndexByte(rest, '@') >= 0 || rest != "" && strings.IndexByte(" \t(", rest[0]) < 0 && t[len(name)] == ' ' {
+				return nil // addresses, or words
+			}
+			if len(all) == m.lim.Recipients {
+				return all
+			}
+			if whole := m.whole(name); whole != name {
+				all = append(all, whole)
+			} else {
+				all = append(all, name+"@"+domain)
+			}
+		}
+	}
+	return all
+}
+
+// firstStrong returns the line of the first surely named address, else max.
+func firstStrong(mentions []mention, max int) int {
+	for _, n := range mentions {
+		if n.strength == strong {
+			return n.line
+		}
+	}
+	return max
+}
+
+func isBareName(s string) bool {
+	if len(s) < 2 || len(s) > maxBareName {
+		return false
+	}
+	for i := range len(s) {
+		if !isAlnum(s[i]) && (i == 0 || i == len(s)-1 || strings.IndexByte("._-+", s[i]) < 0) {
+			return false
+		}
+	}
+	return true
 }
 
 // shareReason gives recipients of whom no code is told the one the explanation tells of all.
@@ -80,7 +225,7 @@ func shareReason(rs []Recipient, lines []string) {
 		if code, e := codesIn(line); code < 400 && e.IsZero() {
 			continue
 		}
-		reason := snippet(mention{line: i, rest: strings.TrimSpace(line)}, lines, len(lines))
+		reason := snippet(mention{line: i, rest: strings.TrimSpace(line)}, lines, len(lines), len(lines))
 		for j := range rs {
 			rs[j].setDiagnostic(reason + " " + rs[j].Diagnostic)
 		}
@@ -91,7 +236,7 @@ func shareReason(rs []Recipient, lines []string) {
 // onlyReturnedTo returns the one address the returned message was to, where the explanation surely names none: we send
 // one message to one recipient, so that address is the one. Mail that went by a list names the list there.
 func (m *letter) onlyReturnedTo(r *Report) string {
-	if len(r.Original.To) != 1 || redacted(r.Original.To[0]) || r.Original.Get("List-Id") != "" || m.hasField("List-Id") {
+	if r.Original.Get("List-Id") != "" || m.hasField("List-Id") {
 		return ""
 	}
 	for _, p := range []string{r.Original.Get("Precedence"), r.Original.Get("Mailing-List")} {
@@ -99,7 +244,37 @@ func (m *letter) onlyReturnedTo(r *Report) string {
 			return ""
 		}
 	}
-	return r.Original.To[0]
+	if len(r.Original.To) == 1 && !withheld(r.Original.To[0]) {
+		return r.Original.To[0]
+	}
+	return r.Original.envelopeTo()
+}
+
+// envelopeTo returns the one address the returned header's trace names as its recipient; "" if there is none, or several.
+func (o *Original) envelopeTo() (only string) {
+	for _, f := range o.Header {
+		value := f.Value
+		switch strings.ToLower(f.Name) {
+		case "delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "apparently-to", "x-rcpt-to":
+		case "received":
+			_, after, ok := strings.Cut(oneLine(value), " for <")
+			if !ok {
+				continue
+			}
+			value, _, _ = strings.Cut(after, ">")
+		default:
+			continue
+		}
+		a, ok := firstAddressIn(value)
+		switch {
+		case !ok || strings.EqualFold(a, only):
+		case only != "":
+			return ""
+		default:
+			only = a
+		}
+	}
+	return only
 }
 
 // contexts returns, per address in lower case, what the explanation says beside it.
@@ -124,14 +299,21 @@ func (m *letter) about(addr string, mentions []mention, lines []string) (diagnos
 		if !strings.EqualFold(n.addr, addr) {
 			continue
 		}
-		next := len(lines)
+		next, other := len(lines), len(lines)
 		for _, later := range mentions[i+1:] {
-			if later.line > n.line && !strings.EqualFold(later.addr, addr) && later.strength == strong {
+			if later.line <= n.line || strings.EqualFold(later.addr, addr) || later.strength < medium {
+				continue
+			}
+			other = min(other, later.line)
+			if later.strength >= n.strength {
 				next = later.line
 				break
 			}
 		}
-		s := snippet(n, lines, next)
+		s := snippet(n, lines, next, other)
+		if strings.Trim(s, "-=_*#~.|+:;<>()[] \t") == "" {
+			s = "" // what frames the address
+		}
 		if repeats(coded, s) || repeats(plain, s) {
 			continue
 		}
@@ -165,8 +347,9 @@ func repeats(all []string, s string) bool {
 const maxSnippetLines = 14
 
 // snippet returns the words that belong to a mention: the rest of its line and the lines after it, up to a blank line;
-// the next paragraph too if there is nothing before it, or what there is only announces it.
-func snippet(n mention, lines []string, next int) string {
+// the next paragraph too if there is nothing before it, or what there is only announces it. It ends before the line next, and
+// before a paragraph that goes on to the line other, which names somebody else.
+func snippet(n mention, lines []string, next, other int) string {
 	var b strings.Builder
 	b.WriteString(n.rest)
 	blank := false
@@ -176,9 +359,12 @@ func snippet(n mention, lines []string, next int) string {
 			blank = true
 			continue
 		}
+		if strings.HasPrefix(t, "... while talking to ") {
+			break // Sendmail's transcript goes on with another host
+		}
 		if blank {
 			so := strings.TrimSpace(b.String())
-			if so != "" && !strings.HasSuffix(so, ":") || isRule(t) && so != "" {
+			if so != "" && (!strings.HasSuffix(so, ":") || isRule(t)) || other < next && paragraphEnd(lines, i) > other {
 				break
 			}
 			blank = false
@@ -189,6 +375,14 @@ func snippet(n mention, lines []string, next int) string {
 		b.WriteString(t)
 	}
 	return strings.TrimSpace(b.String())
+}
+
+// paragraphEnd returns the first blank line from i on, or where no snippet reaches.
+func paragraphEnd(lines []string, i int) int {
+	for end := min(len(lines), i+maxSnippetLines); i < end && strings.TrimSpace(lines[i]) != ""; {
+		i++
+	}
+	return i
 }
 
 // isRule reports a line that only separates.
@@ -209,18 +403,35 @@ const maxLabel = 48
 func (m *letter) mentions() (all []mention, lines []string) {
 	lines = strings.Split(m.text, "\n")
 	own := m.ownAddresses()
-	before := "" // the last line with words in it
+	before := ""                  // the last line with words in it
+	under, told := section(0), -1 // told: the line of the last recipient on a line of his own
 	for i, line := range lines {
 		if strings.IndexByte(line, '@') < 0 {
-			if t := strings.TrimSpace(line); t != "" && !isRule(t) {
-				before = strings.ToLower(t)
+			if t := strings.ToLower(strings.TrimSpace(line)); t != "" {
+				if under = sectionOf(t, under); !isRule(t) {
+					before = t
+				}
 			}
 			continue
 		}
 		for _, f := range addressesIn(line) {
-			n := mention{addr: f.addr, line: i, strength: m.strength(line, f, before, own)}
+			if under == aside && strings.Trim(line[:f.start], " \t<>\"'([*-") == "" {
+				continue
+			}
+			n := mention{addr: f.addr, line: i, strength: m.strength(line, f, before, own), delayed: under == waiting}
 			if n.strength == 0 {
 				continue
+			}
+			bare := n.strength == strong && !isCodeWord(strings.Trim(line[:f.start], " \t<"))
+			switch reply := strings.HasPrefix(strings.TrimSpace(line), "<<< ") || told >= 0 && paragraphEnd(lines, told) > i; {
+			case bare:
+				told = i
+			case told >= 0 && reply && n.strength > weak && !isAliasLead(line[:f.start]):
+				n.strength = weak // the reply of his host names somebody
+			}
+			if isAliasLead(line[:f.start]) && len(all) > 0 {
+				last := all[len(all)-1]
+				n.alias = last.strength == strong && i-last.line <= maxAliasLines
 			}
 			if n.strength == strong {
 				n.rest = strings.TrimLeft(line[f.end:], ">:;,]\"') \t")
@@ -240,6 +451,15 @@ func (m *letter) mentions() (all []mention, lines []string) {
 		before = strings.ToLower(strings.TrimSpace(line))
 	}
 	return all, lines
+}
+
+// maxAliasLines is how many lines below a recipient the address may stand that led to it.
+const maxAliasLines = 2
+
+// isAliasLead reports the words before an address that was replaced by others, as Postfix, Sendmail and Exim write it.
+func isAliasLead(lead string) bool {
+	lead = strings.ToLower(lead)
+	return strings.Contains(lead, "expanded from") || strings.Contains(lead, "generated from") || strings.Contains(lead, "original address")
 }
 
 func hasDigits(s string) bool { return strings.ContainsAny(s, "0123456789") }
@@ -276,11 +496,14 @@ func (m *letter) strength(line string, f found, before string, own map[string]bo
 		if at < 0 || at > 0 && isAlnum(near[at-1]) {
 			continue
 		}
-		if near = near[at:]; !strings.Contains(near, "rcpt") && !strings.Contains(near, "recipient") && !strings.Contains(near, " to ") && !strings.Contains(near, "to:") {
+		if near = near[at+len(w):]; !strings.Contains(near, "rcpt") && !strings.Contains(near, "recipient") && !strings.Contains(near, " to ") && !strings.Contains(near, "to:") {
 			return 0
 		}
 	}
-	isOwn := own[strings.ToLower(f.addr)]
+	if near := strings.TrimRight(lead, " \t<\"'"); strings.HasSuffix(near, " from") || strings.HasSuffix(near, " von") {
+		return 0
+	}
+	isOwn := own[strings.ToLower(f.addr)] || commandLocal(f.addr)
 	tail := strings.ToLower(strings.TrimSpace(line[f.end:]))
 	switch {
 	case bare == "" || strings.HasSuffix(bare, "smtp") && len(bare) < 40 || strings.HasPrefix(bare, "c=") || isCodeWord(bare):
@@ -291,7 +514,7 @@ func (m *letter) strength(line string, f found, before string, own map[string]bo
 			return medium
 		}
 		return strong
-	case strings.Contains(lead, "expanded from") || strings.Contains(lead, "generated from") || strings.Contains(lead, "original address"):
+	case isAliasLead(lead):
 		return medium
 	case isOwn:
 		return 0
@@ -309,6 +532,40 @@ func (m *letter) strength(line string, f found, before string, own map[string]bo
 		return medium
 	}
 	return weak
+}
+
+// section is what a heading says of the addresses under it.
+type section int
+
+const (
+	failing section = iota // nothing else
+	aside                  // whom to ask, whom to write to instead, who got it
+	waiting                // it is still being tried
+)
+
+// asideWords stand in a line that announces addresses which are no failing ones. Lower case.
+var asideWords = newWordSet("help", "support", "contact", "question", "assistance", "more information", "further information", "hilfe", "fragen", "aide", "ayuda", "postmaster",
+	"try one of", "try instead", "did you mean", "similar", "closest", "suggest", "possible match", "alternative", "instead", "perhaps", "success")
+
+// sectionOf returns the section that goes on below a line without an address, in lower case.
+func sectionOf(line string, under section) section {
+	rule := strings.HasPrefix(line, "-----")
+	switch {
+	case strings.HasSuffix(line, " by") || strings.HasSuffix(line, " from"):
+		return aside // who sent it
+	case !rule && !strings.HasSuffix(line, ":"):
+		if under == waiting {
+			return under // words between a heading and its list
+		}
+		return failing
+	case strings.Contains(line, "transient non-fatal"):
+		return waiting
+	case len(line) <= 2*maxLabel && !failureWords.in(line) && asideWords.in(line):
+		return aside
+	case strings.Trim(line, "- ") == "":
+		return under
+	}
+	return failing
 }
 
 // isCodeWord reports a reply code with its punctuation and nothing else: "550", "<<< 550 5.1.1".

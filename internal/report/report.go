@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"time"
 
@@ -147,19 +148,25 @@ func (l Limits) withDefaults() Limits {
 // of one.
 func Parse(raw []byte, lim Limits) *Report {
 	lim = lim.withDefaults()
+	raw = mendLines(raw)
 	if len(raw) > lim.Bytes {
 		r := parseOne(raw[:lim.Bytes], lim)
 		r.Truncated = true
 		return r
 	}
+	mbox := bytes.HasPrefix(raw, fromLine)
 	first, rest := splitMbox(raw)
 	r := parseOne(first, lim)
-	if rest == nil || r.Kind != Bounce && r.Kind != Delay || r.Dialect != "text" && !bytes.HasPrefix(raw, fromLine) {
-		return r
-	}
-	if more := parseOne(rest, lim); more.Kind == Bounce || more.Kind == Delay {
-		if r.Dialect == "text" && more.Dialect != "text" {
-			return more // a cover letter around the report itself
+	for n := 1; rest != nil && n < lim.Parts && (r.Kind == Bounce || r.Kind == Delay) && (mbox || r.Dialect == "text"); n++ {
+		var next []byte
+		next, rest = splitMbox(rest)
+		more := parseOne(next, lim)
+		if more.Kind != Bounce && more.Kind != Delay {
+			continue
+		}
+		if r.Dialect == "text" && more.Dialect != "text" && !r.tells() {
+			r = more // what came before was a letter around the report itself
+			continue
 		}
 		for _, rc := range more.Recipients {
 			r.add(rc, lim.Recipients)
@@ -169,6 +176,11 @@ func Parse(raw []byte, lim Limits) *Report {
 		}
 	}
 	return r
+}
+
+// tells reports whether a report read by its words is one by itself: it gives a code, or returns a message.
+func (r *Report) tells() bool {
+	return len(r.Original.Header) > 0 || slices.ContainsFunc(r.Recipients, func(rc Recipient) bool { return rc.Code >= 400 || !rc.Status.IsZero() })
 }
 
 var fromLine = []byte("From ")
@@ -184,10 +196,35 @@ func splitMbox(raw []byte) (first, rest []byte) {
 		line, after, _ := bytes.Cut(raw[at:], []byte("\n"))
 		field, _, _ := bytes.Cut(after, []byte("\n"))
 		line = bytes.TrimSpace(line)
-		if len(line) > 20 && len(line) < 200 && isDigit(line[len(line)-1]) && bytes.Count(line, []byte(":")) >= 2 && isHeaderStart(string(field)) {
+		if len(line) > 20 && len(line) < 200 && isDigit(line[len(line)-1]) && bytes.Count(line, []byte(":")) >= 2 && isField(string(field)) {
 			return raw[:at], raw[at:]
 		}
 	}
+}
+
+// attachedDepth is how deep an attached report is read: its parts and the header it returns. It also ends the reading of
+// a report within a report within a report, of which nobody knows whose it is.
+const attachedDepth = 2
+
+// readAttached takes the recipients from a report that is attached, where a mail system passes it on and says itself of
+// nobody what became of him.
+func (m *letter) readAttached(r *Report) {
+	if r.Kind != Bounce && r.Kind != Delay || len(m.attached) == 0 || !m.fromDaemon() || m.lim.Depth <= attachedDepth ||
+		slices.ContainsFunc(r.Recipients, func(rc Recipient) bool { return rc.Code >= 400 || !rc.Status.IsZero() }) {
+		return
+	}
+	inner := m.lim
+	inner.Depth = attachedDepth
+	if a := parseOne(m.attached, inner); a.Dialect == "rfc3464" && (a.Kind == Bounce || a.Kind == Delay) {
+		a.Text, a.Truncated = r.Text, a.Truncated || r.Truncated
+		*r = *a
+	}
+}
+
+// isField reports a line that begins with a field name and a colon.
+func isField(line string) bool {
+	name, _, ok := strings.Cut(line, ":")
+	return ok && isFieldName(name) && !isDigit(name[0])
 }
 
 func parseOne(raw []byte, lim Limits) *Report {
@@ -198,6 +235,7 @@ func parseOne(raw []byte, lim Limits) *Report {
 	case m.readStatus(r):
 	default:
 		m.readText(r)
+		m.readAttached(r)
 	}
 	if len(r.Recipients) > lim.Recipients {
 		r.Recipients, r.Truncated = r.Recipients[:lim.Recipients], true

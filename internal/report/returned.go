@@ -27,15 +27,15 @@ func findReturned(text string) (end, header int) {
 		line := strings.TrimSpace(text[pos:next])
 		if line != "" {
 			if isReturnedMark(line) {
-				if h := headerAt(text[next:]); h >= 0 {
+				if h := headerAt(text[next:], headerWeight); h >= 0 {
 					return pos, next + h
 				}
-				// A mark with nothing readable below it ends the explanation if it is dressed as one.
+				// A mark with little that is readable below it ends the explanation if it is dressed as one.
 				if strings.HasPrefix(line, "--") || strings.HasPrefix(line, "==") || strings.HasPrefix(line, "**") || strings.HasPrefix(line, "|--") || strings.HasSuffix(line, "follows.") || strings.HasSuffix(line, "follow.") || strings.HasSuffix(line, "follows") {
-					return pos, -1
+					return pos, headerBelow(text, next)
 				}
 			}
-			if isHeaderStart(text[pos:next]) && headerAt(text[pos:]) == 0 {
+			if isHeaderStart(text[pos:next]) && headerAt(text[pos:], headerWeight) == 0 {
 				return pos, pos
 			}
 		}
@@ -68,8 +68,23 @@ func isHeaderStart(line string) bool {
 	return returnedFields[strings.ToLower(strings.TrimSpace(name))] >= 1
 }
 
-// headerAt reports where, within the first lines of s, the header of a message begins: -1 if it does not.
-func headerAt(s string) int {
+// Weights of fields from which lines are the header of a message: anywhere, and below a mark that announces one.
+const (
+	headerWeight = 4
+	markedWeight = 2
+)
+
+// headerBelow finds the header below a mark, from an offset on; -1 if there is none.
+func headerBelow(text string, from int) int {
+	if h := headerAt(text[from:], markedWeight); h >= 0 {
+		return from + h
+	}
+	return -1
+}
+
+// headerAt reports where, within the first lines of s, the header of a message begins whose fields weigh enough: -1 if it
+// does not.
+func headerAt(s string, enough int) int {
 	pos, weight, start, seen, strangers := 0, 0, -1, "", 0
 	for lines := 0; lines < 60 && pos < len(s); lines++ {
 		next := strings.IndexByte(s[pos:], '\n') + pos + 1
@@ -80,7 +95,7 @@ func headerAt(s string) int {
 		switch {
 		case strings.TrimSpace(line) == "":
 			if start >= 0 {
-				if weight >= 4 {
+				if weight >= enough {
 					return start
 				}
 				start, weight, seen = -1, 0, ""
@@ -90,7 +105,7 @@ func headerAt(s string) int {
 			name, _, ok := strings.Cut(line, ":")
 			name = strings.ToLower(strings.TrimSpace(name))
 			if !ok || !isFieldName(name) {
-				if start >= 0 && weight >= 4 {
+				if start >= 0 && weight >= enough {
 					return start
 				}
 				if strangers++; strangers > 3 {
@@ -109,7 +124,7 @@ func headerAt(s string) int {
 		}
 		pos = next
 	}
-	if start >= 0 && weight >= 4 {
+	if start >= 0 && weight >= enough {
 		return start
 	}
 	return -1

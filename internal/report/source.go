@@ -23,8 +23,12 @@ type letter struct {
 	// returned is the header of the returned message, from an attached message, an attached header, or the text.
 	returned  message.Header
 	hasOrigin bool
+	attached  []byte // the first attached message
 	truncated bool
 }
+
+// maxLooseStatus bounds how large a delivery status may be that is not called one, in octets.
+const maxLooseStatus = 64 << 10
 
 // maxHeader bounds each header that is read, in octets.
 const maxHeader = 128 << 10
@@ -40,8 +44,12 @@ func collect(raw []byte, lim Limits) *letter {
 	inside := -1 // the Index of an attached message we are in
 	depth, wrapped := 0, false
 	opts := message.WalkOptions{MaxDepth: lim.Depth, MaxParts: lim.Parts, MaxBytes: int64(lim.Bytes), MaxHeader: maxHeader, Lenient: true, Messages: true}
-	err := message.Walk(raw, opts, func(p message.Part) error {
+	lost, mended := "", false
+	visit := func(p message.Part) error {
 		if p.Depth == 0 {
+			if lost = lostBoundary(p); lost != "" && !mended {
+				return message.Stop
+			}
 			m.header = p.Header
 		}
 		if inside >= 0 && p.Depth > depth {
@@ -62,9 +70,17 @@ func collect(raw []byte, lim Limits) *letter {
 				return nil
 			}
 			inside, depth = p.Index, p.Depth
+			if body, err := p.Decode(); err == nil && len(m.attached) == 0 {
+				m.attached = body
+			}
 		case p.Children:
 		case p.Media.Is("message") && strings.HasSuffix(p.Media.Type, "delivery-status"):
 			m.status = append(m.status, p.Text())
+		case p.Media.Type == "application/octet-stream" && len(p.Body) <= maxLooseStatus:
+			// Some gateways rename what they do not know.
+			if t := p.Text(); beginsStatus(t) {
+				m.status = append(m.status, t)
+			}
 		case p.Media.Type == "message/feedback-report":
 			m.feedback = append(m.feedback, p.Text())
 		case p.Media.Type == "text/rfc822-headers" || p.Media.Type == "message/rfc822-headers" || p.Media.Type == "message/global-headers" || p.Media.Type == "text/rfc822-header":
@@ -78,7 +94,12 @@ func collect(raw []byte, lim Limits) *letter {
 			appendText(&plain, p.Text(), lim.Text)
 		}
 		return nil
-	})
+	}
+	err := message.Walk(raw, opts, visit)
+	if lost != "" {
+		mended = true
+		err = message.Walk(withBoundary(raw, lost), opts, visit)
+	}
 	if errors.Is(err, message.ErrLimit) {
 		m.truncated = true
 	}
@@ -122,6 +143,7 @@ func (m *letter) takeHeader(b []byte) {
 func (m *letter) cutReturned(text string) {
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	text = strings.ReplaceAll(text, "\r", "\n")
+	text = joinAddresses(text)
 	end, origin := findReturned(text)
 	m.text = strings.TrimSpace(text[:end])
 	if !m.hasOrigin && origin >= 0 {
@@ -174,8 +196,9 @@ func htmlText(s string) string {
 
 // indexFold finds an ASCII text in any case.
 func indexFold(s, lower string) int {
+	first := lower[:1] + strings.ToUpper(lower[:1])
 	for i := 0; i+len(lower) <= len(s); i++ {
-		j := strings.IndexByte(s[i:], lower[0])
+		j := strings.IndexAny(s[i:], first)
 		if j < 0 {
 			return -1
 		}

@@ -26,10 +26,12 @@ func (g group) get(names ...string) string {
 
 // readGroups splits the body of a machine-readable part. Blank lines separate groups (RFC 3464 §2.1); so does, as some
 // writers leave the blank line out, a second Final-Recipient. A line that is neither field nor continuation continues
-// the field before it: diagnostics are often not folded.
+// the field before it: diagnostics are often not folded. What indents the first line is taken off all lines.
 func readGroups(body string) (groups []group) {
 	var g group
 	last := ""
+	body = strings.TrimLeft(body, "\r\n")
+	indent := body[:len(body)-len(strings.TrimLeft(body, " \t"))]
 	end := func() {
 		if len(g) > 0 {
 			groups = append(groups, g)
@@ -37,7 +39,7 @@ func readGroups(body string) (groups []group) {
 		g, last = nil, ""
 	}
 	for line := range strings.Lines(body) {
-		line = strings.TrimRight(line, "\r\n \t")
+		line = strings.TrimPrefix(strings.TrimRight(line, "\r\n \t"), indent)
 		if line == "" {
 			end()
 			continue
@@ -52,7 +54,16 @@ func readGroups(body string) (groups []group) {
 		}
 		if _, again := g[name]; again {
 			if name == "final-recipient" {
+				// An Original-Recipient right before it belongs to it.
+				original := ""
+				if before, _ := strings.CutSuffix(last, "#"); before == "original-recipient" && (g["action"] != "" || g["status"] != "") {
+					original = g[last]
+					delete(g, last)
+				}
 				end()
+				if original != "" {
+					g = group{"original-recipient": original}
+				}
 			} else {
 				name += "#" // the first of a repeated field counts, its continuation lines must not join it
 			}
@@ -63,6 +74,24 @@ func readGroups(body string) (groups []group) {
 		g[name], last = strings.TrimSpace(value), name
 	}
 	end()
+	return groups
+}
+
+// joinSplit puts a recipient and what became of it together where a blank line stands between them.
+func joinSplit(groups []group) []group {
+	for i := 0; i+1 < len(groups); i++ {
+		g, next := groups[i], groups[i+1]
+		if g.get("final-recipient", "original-recipient") == "" || g.get("action", "status", "diagnostic-code") != "" ||
+			next.get("final-recipient", "original-recipient") != "" || next.get("action", "status") == "" {
+			continue
+		}
+		for name, value := range next {
+			if g[name] == "" {
+				g[name] = value
+			}
+		}
+		groups = append(groups[:i+1], groups[i+2:]...)
+	}
 	return groups
 }
 
@@ -82,14 +111,15 @@ func isFieldName(s string) bool {
 // readStatus reads delivery-status parts (RFC 3464, RFC 6533). It reports whether the mail is a delivery report.
 func (m *letter) readStatus(r *Report) bool {
 	bodies := m.status
-	if len(bodies) == 0 && m.autoReply() < certain {
+	if len(bodies) == 0 && m.autoReply() < certain && m.speaksAsSystem() {
 		// The fields sometimes stand in the text: a report whose MIME structure was lost on the way, or that never had any.
+		// People paste them too.
 		if i := statusInText(m.text); i >= 0 {
 			bodies = []string{m.text[i:]}
 		}
 	}
 	for _, body := range bodies {
-		for _, g := range readGroups(body) {
+		for _, g := range joinSplit(readGroups(body)) {
 			m.statusGroup(g, r)
 		}
 	}
@@ -109,6 +139,16 @@ func (m *letter) readStatus(r *Report) bool {
 	return true
 }
 
+// speaksAsSystem reports whether the mail looks like a report from outside: by who sent it, or by its subject, if it is no
+// answer and was not passed on.
+func (m *letter) speaksAsSystem() bool {
+	if m.fromDaemon() || m.nullReturnPath() {
+		return true
+	}
+	subject := m.subject()
+	return stripRe(subject) == subject && (failureWords.in(subject) || delayWords.in(subject) || reportSubjects.in(subject))
+}
+
 // statusInText finds the first of the fields of a delivery status in a text; -1 if there are none.
 func statusInText(text string) int {
 	final := indexLineFold(text, "final-recipient:")
@@ -122,6 +162,16 @@ func statusInText(text string) int {
 		}
 	}
 	return start
+}
+
+// beginsStatus reports a text that begins with a field of a delivery status.
+func beginsStatus(text string) bool {
+	name, _, _ := strings.Cut(strings.TrimSpace(text), ":")
+	switch strings.ToLower(strings.TrimSpace(name)) {
+	case "reporting-mta", "original-envelope-id", "arrival-date", "final-recipient", "original-recipient":
+		return true
+	}
+	return false
 }
 
 // indexLineFold finds a line that begins with an ASCII text, in any case.
@@ -154,8 +204,8 @@ func (m *letter) statusGroup(g group, r *Report) {
 		r.Arrival = parseDate(v)
 	}
 	final, original, actual := g["final-recipient"], g["original-recipient"], g["x-actual-recipient"]
-	if final == "" && original == "" && actual == "" {
-		return
+	if _, left := g["final-recipient"]; !left && original == "" && actual == "" {
+		return // a field that was left empty is filled from elsewhere
 	}
 	if final == "" && original == "" {
 		final = actual
@@ -190,15 +240,46 @@ func (m *letter) statusGroup(g group, r *Report) {
 		}
 	}
 	rc.Address = m.choose(rc.Final, rc.Original, recipientAddress(actual))
+	if !looksLikeAddress(rc.Address) {
+		if a := m.onlyReturnedTo(r); a != "" {
+			rc.Address = a
+		}
+	}
 	if rc.Address == "" || strings.Contains(rc.Address, "@") && !looksLikeAddress(rc.Address) {
 		return
 	}
 	r.add(rc, m.lim.Recipients)
+	for _, a := range othersIn(final) {
+		rc.Address, rc.Final, rc.Original = a, a, ""
+		r.add(rc, m.lim.Recipients)
+	}
+}
+
+// othersIn returns the addresses of a list after its first, as writers put it where there should be one address.
+func othersIn(field string) (others []string) {
+	end := -1
+	for _, f := range addressesIn(field) {
+		if end > f.start {
+			return others // "a@b@c" is no list
+		}
+		if end >= 0 {
+			if between := field[end:f.start]; strings.Trim(between, ",; \t") != "" || between == "" {
+				return others
+			}
+			others = append(others, f.addr)
+		}
+		end = f.end
+	}
+	return others
 }
 
 // choose picks the address a block of fields is about: Final-Recipient (RFC 3464 §2.3.2), unless that is a name inside
-// somebody's network and another field tells the one the world knows.
+// the network of the original recipient, or of nobody, and another field tells the one the world knows. A forward to
+// another network failed there, and is about the address there.
 func (m *letter) choose(final, original, actual string) string {
+	if local, _, ok := cutLast(final, "@"); publicAddress(original) && (within(final, original) || ok && strings.EqualFold(local, strings.ReplaceAll(original, "@", "%"))) {
+		return original // also where it stands inside the final one, to be sent on: user%example.com@relay
+	}
 	for _, a := range []string{final, original, actual} {
 		if publicAddress(a) {
 			return a
@@ -212,7 +293,41 @@ func (m *letter) choose(final, original, actual string) string {
 	if a := m.addressNear(); a != "" {
 		return a
 	}
-	return final
+	return m.whole(final)
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// within reports whether an address is in the domain of another or below it.
+func within(inner, outer string) bool {
+	_, in, ok := strings.Cut(strings.ToLower(inner), "@")
+	_, out, _ := strings.Cut(strings.ToLower(outer), "@")
+	return ok && out != "" && (in == out || strings.HasSuffix(in, "."+out))
+}
+
+// whole gives a local part the domain it has in the returned message, where one recipient of that has it.
+func (m *letter) whole(local string) string {
+	if local == "" || strings.ContainsAny(local, "@ /:") {
+		return local
+	}
+	found := ""
+	for _, a := range m.original().To {
+		if l, _, _ := strings.Cut(a, "@"); strings.EqualFold(l, local) {
+			if found != "" && !strings.EqualFold(found, a) {
+				return local
+			}
+			found = a
+		}
+	}
+	if found != "" {
+		return found
+	}
+	return local
 }
 
 // add keeps a recipient unless the report has told of it already.
@@ -333,8 +448,8 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 func readAction(s string) Action {
 	switch word := strings.ToLower(firstWord(s)); {
-	case strings.HasPrefix(word, "fail"):
-		return Failed
+	case strings.HasPrefix(word, "fail"), strings.HasPrefix(word, "bounce"), strings.HasPrefix(word, "reject"), strings.HasPrefix(word, "undeliver"):
+		return Failed // words of writers who do not know the five
 	case strings.HasPrefix(word, "delay"), strings.HasPrefix(word, "defer"):
 		return Delayed
 	case strings.HasPrefix(word, "deliver"):
@@ -376,6 +491,9 @@ func recipientAddress(s string) string {
 		if inner, _, ok := strings.Cut(value[i+1:], ">"); ok && inner != "" {
 			value = inner
 		}
+	}
+	if strings.IndexByte(value, ' ') >= 0 && strings.IndexByte(value, '"') < 0 {
+		value = strings.ReplaceAll(strings.ReplaceAll(value, "@ ", "@"), " @", "@") // folded beside the at sign
 	}
 	if a, ok := firstAddressIn(value); ok {
 		return oneLine(message.DecodeWords(xtext(a)))
@@ -445,7 +563,39 @@ func kindOf(rs []Recipient) Kind {
 
 // oneLine makes a text one line of valid UTF-8 with single spaces.
 func oneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "\uFFFD"), func(r rune) bool { return r <= ' ' || r == 0x7f || r == 0xa0 }), " ")
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		if n := spaceAt(s, i); n > 0 {
+			i += n
+			continue
+		}
+		start := i
+		for i < len(s) && spaceAt(s, i) == 0 {
+			i++
+		}
+		switch {
+		case i-start == len(s):
+			return s
+		case b.Len() == 0:
+			b.Grow(len(s) - start)
+		default:
+			b.WriteByte(' ')
+		}
+		b.WriteString(s[start:i])
+	}
+	return b.String()
+}
+
+// spaceAt returns how many octets of space or control stand at s[i] as one character; 0: none.
+func spaceAt(s string, i int) int {
+	switch c := s[i]; {
+	case c <= ' ' || c == 0x7f:
+		return 1
+	case c == 0xc2 && i+1 < len(s) && s[i+1] == 0xa0: // a space that does not break, U+00A0
+		return 2
+	}
+	return 0
 }
 
 // clip cuts s to at most n octets without splitting a character.

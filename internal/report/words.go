@@ -7,17 +7,17 @@ package report
 // failureWords tell that something was not delivered.
 var failureWords = newWordSet(
 	"could not be delivered", "couldn't be delivered", "cannot be delivered", "can't be delivered", "can not be delivered",
-	"wasn't able to deliver", "was not able to deliver", "weren't able to deliver", "were not able to deliver", "unable to deliver",
-	"was unable to deliver", "not been delivered", "was not delivered", "were not delivered", "wasn't delivered", "not delivered to", "is not delivered",
+	"wasn't able to deliver", "was not able to deliver", "weren't able to deliver", "were not able to deliver", "unable to deliver", "message has been deleted", "mail has been deleted", "message was deleted", "message has been blocked", "was blocked by", "has been quarantined", "message was blocked", "addresses failed", "address(es) failed", "recipients failed",
+	"was unable to deliver", "not been delivered", "was not delivered", "were not delivered", "wasn't delivered", "not delivered to", "is not delivered", "message not delivered", "mail not delivered", "email not delivered",
 	"did not reach", "didn't reach", "has not reached", "could not reach", "could not be reached", "failed permanently", "permanent error", "permanent fatal error", "fatal error",
 	"delivery failed", "delivery failure", "delivery has failed", "failed to deliver", "delivery to the following", "undeliverable", "undelivered",
 	"non-delivery", "nondeliver", "non deliver", "returned to sender", "returned to you", "returned mail", "returning message to sender", "failed recipient", "failed address",
 	"had delivery errors", "delivery error", "error delivering", "errors delivering", "trouble delivering", "problem delivering", "problems delivering", "error while delivering",
 	"could not deliver", "couldn't deliver", "cannot deliver", "can't deliver", "failure notice", "failed delivery", "delivery problem", "not deliverable",
 	"mail system error", "error sending your mail", "error in sending", "could not be sent", "couldn't be sent", "could not send", "cannot be sent", "unable to send", "failed to send",
-	"was rejected by", "were rejected by", "has been rejected", "message rejected", "rejected your message", "rejected the following", "delivery status notification (failure)", "message bounced", "mail bounced", "bounced back", "bounce message",
+	"was rejected", "were rejected", "automatically rejected", "has been rejected", "message rejected", "rejected your message", "rejected the following", "delivery status notification (failure)", "message bounced", "mail bounced", "bounced back", "bounce message",
 	"could not be processed", "unknown user", "user unknown", "no such user", "mailbox exceeds", "not be accepted", "error during delivery", "recipient unknown", "invalid user address", "exceeded maximum delivery attempts",
-	"may not exist", "was refused", "undeliver", "error description:", "did not receive a copy", "not listed in domino", "no valid recipients", "were invalid", "invalid recipients", "are not a member of this", "not member of this", "you are not a member", "are not member", "refused to accept your message",
+	"may not exist", "was refused", "undeliver", "error description:", "did not receive a copy", "not listed in domino", "no valid recipients", "were invalid", "invalid recipients", "are not a member of this", "not member of this", "you are not a member", "not member article", "are not member", "rejected posting", "not authorized to send", "not allowed to post", "refused to accept your message",
 	"konnte nicht zugestellt", "konnte nicht ausgeliefert", "konnten nicht zugestellt", "nicht zugestellt", "unzustellbar", "zustellung fehlgeschlagen", "fehler bei der zustellung", "nicht zustellbar", "zustellfehler", "übermittlung fehlgeschlagen", "nicht übermittelt", "konnte nicht versendet",
 	"n'a pas pu être remis", "n'a pas pu être délivré", "n'a pas été remis", "pas pu être livré", "échec de la remise", "échec de remise", "non remis", "impossible de remettre", "non distribué", "échec de distribution", "n'a pas été distribué", "n'a pu être", "pas pu être distribué", "échec de livraison", "message refusé",
 	"no se pudo entregar", "no se ha podido entregar", "no pudo ser entregado", "no ha podido ser entregado", "no entregado", "no entregable", "error de entrega", "fallo en la entrega", "error al entregar", "correo devuelto", "no se puede entregar", "no fue entregado", "falló la entrega",
@@ -32,9 +32,16 @@ var failureWords = newWordSet(
 	"kunde inte levereras", "kunne ikke leveres", "kunne ikke afleveres", "ikke leveret", "olevererad", "toimitus epäonnistui", "ei voitu toimittaa", "nelze doručit", "nedoručiteln", "nedoručen", "nem kézbesíthető", "kézbesíthetetlen", "teslim edilemedi", "iletilemedi",
 )
 
+// deliveryStems are the beginnings of words for delivering in tongues of which failureWords knows few sentences; negations those
+// of words for not, unable or failed. One of these right before one of those tells the same, if a mail system says it.
+var (
+	deliveryStems = []string{"doruč", "dostarcz", "doręcz", "dostav", "isporuč", "достав", "παραδ", "παράδ", "livr", "lever", "toimit", "kézbes", "kirim", "hantar", "piegād", "prista", "נמסר", "למסור", "מסיר", "تسليم", "توصيل", "إرسال", "ส่ง", "gửi", "chuyển"}
+	negations     = newWordSet(" ikke ", " inte ", "mislyk", "misslyc", " ei ", "epäonn", " nemoh", " nebyl", " nelze", " nepoda", "selha", " nie ", " nije ", " ni ", " nu ", "eșuat", "esuat", " не ", "δεν ", "αδυναμία", "αποτυχ", "αδύνατ", " nem ", " tidak ", "gagal", " nevar", " nepa", "לא ", "נכשל", "تعذر", "لم ", "فشل", "ไม่", "không ")
+)
+
 // reportSubjects stand in the subject of a report without saying what it reports.
 var reportSubjects = newWordSet(
-	"delivery status", "delivery notification", "delivery report", "mail delivery", "message delivery", "message status", "status notification", "non-delivery", "nondelivery", "mail system error", "mail error", "error report", "warning--",
+	"delivery status", "delivery notification", "delivery report", "mail delivery", "message delivery", "message status", "status notification", "non-delivery", "nondelivery", "mail system error", "mail error", "error report", "warning--", "mail failure", "message failure", "rejected mail", "undelivered", "virus", "prohibited content", "quarantined", "blocked message", "message blocked", "mail blocked",
 )
 
 // delayWords tell that it is still being tried.
@@ -47,12 +54,12 @@ var delayWords = newWordSet(
 
 // finalWords tell that nobody tries any more.
 var finalWords = newWordSet(
-	"permanent error", "permanent fatal", "failed permanently", "permanent failure", "given up", "giving up", "gave up", "not going to try again", "will not be retried", "permanently", "returned to sender", "(failure)",
+	"permanent error", "permanent fatal", "failed permanently", "permanent failure", "given up", "giving up", "gave up", "delayed too long", "not going to try again", "will not be retried", "permanently", "returned to sender", "(failure)",
 )
 
 // autoSubjects begin, or stand in, the subject of an automatic answer.
 var autoSubjects = newWordSet(
-	"out of office", "out of the office", "out-of-office", "automatic reply", "auto reply", "auto-reply", "autoreply", "auto:", "auto response", "auto-response", "autoresponse", "autoresponder", "automated reply", "automated response", "automatic response", "automatically generated reply", "away from my", "away from the office", "away notice", "vacation", "on holiday", "holiday notice", "annual leave", "maternity leave", "on leave", "leave notice", "absence notice", "ooo:", "ooo re:", "[ooo]", "[auto", "(auto)", "i am away", "i'm away", "is away", "vacation reply", "not in the office", "acknowledgement of receipt", "automatic answer", "autoreplied", "no longer with",
+	"out of office", "out of the office", "out-of-office", "automatic reply", "auto reply", "auto-reply", "autoreply", "auto:", "auto response", "auto-response", "autorespons", "automated reply", "automated response", "automatic response", "automatically generated reply", "away message", "away from my", "away from the office", "away notice", "vacation", "on holiday", "holiday notice", "annual leave", "maternity leave", "on leave", "leave notice", "absence notice", "ooo:", "ooo re:", "[ooo]", "[auto", "(auto)", "i am away", "i'm away", "is away", "vacation reply", "not in the office", "acknowledgement of receipt", "automatic answer", "autoreplied", "no longer with",
 	"automatische antwort", "automatische rückantwort", "abwesenheit", "abwesend", "nicht im büro", "nicht im haus", "urlaub", "außer haus", "autoantwort", "auto-antwort", "eingangsbestätigung", "automatische email-antwort", "automatische e-mail",
 	"réponse automatique", "reponse automatique", "message d'absence", "absence du bureau", "absent du bureau", "absente du bureau", "absent(e)", "en congé", "congés", "accusé de réception", "hors du bureau", "absence :", "absence:", "en vacances",
 	"respuesta automática", "respuesta automatica", "fuera de la oficina", "fuera de oficina", "ausencia", "vacaciones", "autorespuesta", "auto respuesta", "acuse de recibo", "contestación automática",
@@ -64,7 +71,7 @@ var autoSubjects = newWordSet(
 	"自動応答", "自動返信", "不在通知", "不在の", "不在です", "不在のお知らせ", "休暇",
 	"自动回复", "自動回覆", "自动答复", "自動回復", "不在办公室", "休假", "外出通知", "假期自动",
 	"부재중", "부재 중", "자동 응답", "자동응답", "자동 회신", "자동회신",
-	"autosvar", "automatiskt svar", "automatisk svar", "frånvaro", "frånvarande", "fravær", "ikke til stede", "ferie", "semester", "ikke på kontoret", "automaattinen vastaus", "poissa toimistosta", "lomalla", "automatická odpověď", "automatická odpoveď", "mimo kancelář", "nepřítomn", "dovolená", "otomatik yanıt", "otomatik cevap", "ofis dışında", "automatikus válasz", "házon kívül", "răspuns automat", "αυτόματη απάντηση", "εκτός γραφείου", "מענה אוטומטי", "الرد التلقائي", "رد تلقائي",
+	"autosvar", "automatiskt svar", "automatisk svar", "frånvaro", "frånvarande", "fravær", "ikke til stede", "ferie", "semester", "ikke på kontoret", "automaattinen vastaus", "poissa toimistosta", "lomalla", "automatická odpověď", "automatická odpoveď", "mimo kancelář", "nepřítomn", "dovolená", "otomatik yanıt", "otomatik cevap", "ofis dışında", "automatikus válasz", "házon kívül", "răspuns automat", "αυτόματη απάντηση", "εκτός γραφείου", "מענה אוטומטי", "автоматична відповідь", "автовідповідь", "trả lời tự động", "ตอบกลับอัตโนมัติ", "balasan otomatis", "jawapan automatik", "automatski odgovor", "samodejni odgovor", "automaatvastus", "automātiskā atbilde", "automatinis atsakymas", "автоматичен отговор", "sjálfvirkt svar", "الرد التلقائي", "رد تلقائي",
 )
 
 // autoBodies stand in the text of an automatic answer.
@@ -85,12 +92,12 @@ var autoBodies = newWordSet(
 
 // challengeWords ask the sender to prove to be a person.
 var challengeWords = newWordSet(
-	"confirm that you are", "confirm you are", "verify that you are a human", "verify that you are", "prove that you are", "prove you are human", "you are a real person", "are human", "challenge-response", "challenge/response", "challenge response", "sender verification", "verify your email address by", "verify your e-mail address by", "to verify yourself", "confirm your message", "confirm your email", "confirm your e-mail", "reply to this message to confirm", "simply reply to this", "reply to this confirmation", "confirm the delivery", "confirm delivery of your", "approve your message", "message is being held", "being held until", "held until you", "held pending", "has been held", "held for confirmation", "until you confirm", "before your message can be delivered", "deliver your message", "release your message", "one-time", "one time verification", "guest list", "approved senders", "approved sender", "allowed senders list", "whitelist", "white list", "anti-spam system", "antispam system", "spam protection", "request for authorization", "please confirm", "authenticate yourself", "click the link below", "click on the link below", "click here to", "enter the code", "enter the characters",
+	"confirm that you are", "confirm you are", "verify that you are a human", "verify that you are", "prove that you are", "prove you are human", "you are a real person", "are human", "challenge-response", "challenge/response", "challenge response", "sender verification", "verify your email address by", "verify your e-mail address by", "to verify yourself", "confirm your message", "confirm your email", "confirm your e-mail", "reply to this message to confirm", "simply reply to this", "reply to this confirmation", "confirm the delivery", "confirm delivery of your", "approve your message", "message is being held", "being held until", "held until you", "held pending", "has been held", "held for confirmation", "until you confirm", "before your message can be delivered", "deliver your message", "release your message", "one-time", "one time verification", "guest list", "waitlisted", "approved sender", "list of approved", "senders i have approved", "i have not approved", "request form", "once i approve", "allowed senders list", "whitelist", "white list", "anti-spam system", "antispam system", "spam protection", "request for authorization", "please confirm", "authenticate yourself", "click the link below", "click on the link below", "click here to", "enter the code", "enter the characters",
 	"bestätigen sie", "absenderbestätigung", "bestätigung ihrer", "confirmer votre", "veuillez confirmer", "confirme su", "confirmar su", "verificación del remitente", "conferma del mittente", "confermare il", "confirmação do remetente", "confirmar o envio", "confirme sua", "anti-spam uol", "bevestig uw", "potwierdź", "potwierdzenie nadawcy", "подтвердите", "подтверждение отправителя", "確認してください", "认证您", "请确认", "验证您的",
 )
 
 // challengeSubjects stand in the subject of a challenge.
 var challengeSubjects = newWordSet(
-	"please confirm your message", "confirm your message", "confirm your email", "confirm your e-mail", "confirmation required", "verification required", "sender verification", "verify your", "email verification", "challenge", "message held", "message being held", "your message is on hold", "awaiting confirmation", "authorization request", "please confirm", "confirm delivery", "action required to deliver", "anti-spam", "antispam", "need to confirm", "requires confirmation", "requires verification",
+	"please confirm your message", "confirm your message", "confirm your email", "confirm your e-mail", "confirmation required", "verification required", "sender verification", "verify your", "email verification", "challenge", "message held", "message being held", "your message is on hold", "awaiting confirmation", "authorization request", "(action required)", "please confirm", "confirm delivery", "action required to deliver", "anti-spam", "antispam", "need to confirm", "requires confirmation", "requires verification",
 	"bestätigung erforderlich", "bitte bestätigen", "confirmation requise", "confirmation nécessaire", "veuillez confirmer", "confirmación necesaria", "confirme su", "conferma richiesta", "confirmação necessária", "confirmação de envio", "bevestiging vereist", "potwierdź", "wymagane potwierdzenie", "подтвердите", "подтверждение", "確認のお願い", "请确认",
 )

@@ -33,11 +33,18 @@ var (
 // DefaultRoute is the route taken where there is no policy at all.
 const DefaultRoute = "default"
 
+// AvoidTag begins a tag of the platform's own mail that names a route it tells the trouble of: it goes by another one
+// where there is one.
+const AvoidTag = "avoid-route/"
+
 // Choose returns the route of a delivery: that of the first rule that matches in the account's policy, else in the
 // policy named "default". Without any policy it is the route named "default", else the only route there is. Errors
 // wrap ErrNoRoute, ErrUnknownRoute or ErrPaused.
 func Choose(snap *platform.Snapshot, f Facts) (*platform.Route, error) {
 	r, err := choose(snap, &f)
+	if other := detour(snap, &f, r); other != nil {
+		return other, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +52,24 @@ func Choose(snap *platform.Snapshot, f Facts) (*platform.Route, error) {
 		return nil, fmt.Errorf("route: %w: %s", ErrPaused, r.Name)
 	}
 	return r, nil
+}
+
+// detour returns another route for mail that must not go by the one chosen, nil where it may or there is none.
+func detour(snap *platform.Snapshot, f *Facts, chosen *platform.Route) *platform.Route {
+	if f.Account != platform.SystemAccount {
+		return nil // tags of customers mean nothing here
+	}
+	avoid := func(name string) bool { return slices.Contains(f.Tags, AvoidTag+name) }
+	if chosen == nil || !avoid(chosen.Name) {
+		return nil
+	}
+	state := snap.State()
+	for i := range state.Routes {
+		if r := &state.Routes[i]; !r.Paused && !avoid(r.Name) && (r.Kind == mail.RouteMX || r.Kind == mail.RouteRelay) {
+			return snap.Route(r.Name)
+		}
+	}
+	return nil
 }
 
 func choose(snap *platform.Snapshot, f *Facts) (*platform.Route, error) {

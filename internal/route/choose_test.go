@@ -41,6 +41,10 @@ func TestChoose(t *testing.T) {
 		{"no policy, route named default", platform.State{Routes: append([]platform.Route{{Name: "default"}}, routes...)}, Facts{}, "default", nil},
 		{"no policy, several routes", platform.State{Routes: routes}, Facts{}, "", ErrNoRoute},
 		{"nothing at all", platform.State{}, Facts{}, "", ErrNoRoute},
+		{"the platform's alert about the route", all, Facts{Account: platform.SystemAccount, RecipientDomain: "corp.example", Tags: []string{AvoidTag + "gw"}}, "direct", nil},
+		{"an alert about another route", all, Facts{Account: platform.SystemAccount, RecipientDomain: "corp.example", Tags: []string{AvoidTag + "direct"}}, "gw", nil},
+		{"an alert about the only route", platform.State{Routes: routes[:1]}, Facts{Account: platform.SystemAccount, Tags: []string{AvoidTag + "direct"}}, "direct", nil},
+		{"a customer's tag", all, Facts{Account: "shop", RecipientDomain: "corp.example", Tags: []string{AvoidTag + "gw"}}, "gw", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r, err := Choose(platform.NewSnapshot(tc.state, ""), tc.f)

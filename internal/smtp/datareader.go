@@ -14,6 +14,9 @@ const (
 	NewlinesReject Newlines = iota
 	// NewlinesNormalise makes each a CRLF.
 	NewlinesNormalise
+	// NewlinesRepair does so too, drops NUL octets, and breaks lines longer than MaxBodyLine: for reports, which must be
+	// read however badly they are written.
+	NewlinesRepair
 )
 
 // Faults of a content, found while it is read. They are what the client is answered once all of it has been read.
@@ -57,6 +60,7 @@ type DataReader struct {
 	bol     bool   // the octets before were CRLF, or nothing
 	cr      bool   // the octet before was a CR whose successor is not known yet
 	line    int    // octets of the current line so far
+	split   bool   // the line was cut at MaxBodyLine: a CRLF comes next
 	size    int64  // of the clean content so far
 	drained int64  // octets passed over since the fault
 	fault   *ReplyError
@@ -169,6 +173,11 @@ func (d *DataReader) fill() error {
 // advance takes the next piece of the stream. It sets text to clean octets, or fault, or err; or it only moves on.
 func (d *DataReader) advance() {
 	d.release()
+	if d.split {
+		d.split, d.line = false, 0
+		d.give(crlf, 0)
+		return
+	}
 	if !d.dots && d.chunk == 0 {
 		d.nextChunk()
 		return
@@ -254,7 +263,9 @@ func (d *DataReader) run(w []byte) {
 	sound := d.fault == nil
 	if i := bytes.IndexByte(w, 0); sound && i >= 0 {
 		if i == 0 {
-			d.setFault(ErrNUL)
+			if d.o.Newlines != NewlinesRepair {
+				d.setFault(ErrNUL)
+			}
 			d.bol = false
 			d.give(nil, 1)
 			return
@@ -300,6 +311,12 @@ func (d *DataReader) run(w []byte) {
 				w = w[:n+alone]
 			}
 		}
+		if d.o.Newlines == NewlinesRepair && d.overlong(len(seg)) {
+			n += maxBodyText - d.line
+			d.cr, d.bol, d.split = false, false, true
+			d.give(w[:n], n)
+			return
+		}
 		n += len(seg)
 		if d.line += len(seg); d.line > MaxBodyLine && d.fault == nil {
 			d.setFault(ErrLongLine)
@@ -313,6 +330,17 @@ func (d *DataReader) run(w []byte) {
 		}
 	}
 	d.give(w[:n], n)
+}
+
+// maxBodyText is MaxBodyLine without the CRLF.
+const maxBodyText = MaxBodyLine - len("\r\n")
+
+// overlong reports whether a line becomes too long with n more octets; bol says whether they end it.
+func (d *DataReader) overlong(n int) bool {
+	if d.bol {
+		return d.line+n > MaxBodyLine
+	}
+	return d.line+n > maxBodyText
 }
 
 // bare deals with a CR or LF that stands alone, of which n octets are still in the buffer.

@@ -57,6 +57,17 @@ var dataTests = []struct {
 
 	{"longest line", long[2:] + "\r\n.\r\n", long[2:] + "\r\n", nil, "-"},
 	{"line too long", "a\r\n" + long + "x\r\n.\r\n", "", ErrLongLine, ""},
+	{"line far too long", long + long + "\r\n..\r\n.\r\n", "", ErrLongLine, ""},
+}
+
+// repairs are what NewlinesRepair makes of contents the other modes refuse; all else it treats as NewlinesNormalise.
+var repairs = map[string]string{
+	"CRLF NUL . CRLF":   "a\r\n.\r\nb\r\n",
+	"CRLF . NUL CRLF":   "a\r\n\r\nb\r\n",
+	"NUL":               "ab\r\n",
+	"NUL first":         "\r\n",
+	"line too long":     "a\r\n" + long[2:] + "\r\nxxx\r\n",
+	"line far too long": long[2:] + "\r\n" + long[2:] + "\r\nxxxx\r\n.\r\n",
 }
 
 // readers are ways the same octets can come in and be asked for.
@@ -85,13 +96,16 @@ func readAll(d *DataReader, ask int) (string, error) {
 
 func TestDataReader(t *testing.T) {
 	for _, tt := range dataTests {
-		for _, newlines := range []Newlines{NewlinesReject, NewlinesNormalise} {
+		for _, newlines := range []Newlines{NewlinesReject, NewlinesNormalise, NewlinesRepair} {
 			want, fault := tt.want, tt.fault
-			if newlines == NewlinesNormalise && tt.normalise != "-" {
+			if newlines != NewlinesReject && tt.normalise != "-" {
 				want = tt.normalise
 				if fault == ErrBareCR || fault == ErrBareLF {
 					fault = nil
 				}
+			}
+			if newlines == NewlinesRepair && fault != nil {
+				want, fault = repairs[tt.name], nil
 			}
 			for _, how := range readers {
 				br := bufio.NewReaderSize(how.in(strings.NewReader(tt.in+after)), 16<<10)
@@ -271,7 +285,7 @@ func TestDetach(t *testing.T) {
 }
 
 // slowData is the same reading, octet by octet, from the text of the RFCs alone.
-func slowData(in string, normalise bool) (content string, fault *ReplyError, rest string, whole bool) {
+func slowData(in string, newlines Newlines) (content string, fault *ReplyError, rest string, whole bool) {
 	body, rest, whole := "", "", false
 	if strings.HasPrefix(in, ".\r\n") {
 		rest, whole = in[3:], true
@@ -303,7 +317,7 @@ func slowData(in string, normalise bool) (content string, fault *ReplyError, res
 			i, line, start = i+1, 0, true
 			continue
 		case c == '\r' || c == '\n':
-			if !normalise {
+			if newlines == NewlinesReject {
 				if c == '\r' {
 					set(ErrBareCR)
 				} else {
@@ -312,9 +326,14 @@ func slowData(in string, normalise bool) (content string, fault *ReplyError, res
 			}
 			b.WriteString("\r\n")
 			line = 0
+		case c == 0 && newlines == NewlinesRepair:
 		case c == 0:
 			set(ErrNUL)
 		default:
+			if line == maxBodyText && newlines == NewlinesRepair {
+				b.WriteString("\r\n")
+				line = 0
+			}
 			b.WriteByte(c)
 			if line++; line > MaxBodyLine {
 				set(ErrLongLine)
@@ -328,16 +347,14 @@ func slowData(in string, normalise bool) (content string, fault *ReplyError, res
 func FuzzDataReader(f *testing.F) {
 	for _, tt := range dataTests {
 		if len(tt.in) < 100 {
-			f.Add(tt.in+after, false, uint16(20))
-			f.Add(tt.in+after, true, uint16(3))
+			f.Add(tt.in+after, uint8(NewlinesReject), uint16(20))
+			f.Add(tt.in+after, uint8(NewlinesNormalise), uint16(3))
+			f.Add(tt.in+after, uint8(NewlinesRepair), uint16(5))
 		}
 	}
-	f.Fuzz(func(t *testing.T, in string, normalise bool, piece uint16) {
-		o := DataOptions{}
-		if normalise {
-			o.Newlines = NewlinesNormalise
-		}
-		content, fault, rest, whole := slowData(in, normalise)
+	f.Fuzz(func(t *testing.T, in string, newlines uint8, piece uint16) {
+		o := DataOptions{Newlines: Newlines(newlines % 3)}
+		content, fault, rest, whole := slowData(in, o.Newlines)
 		br := bufio.NewReaderSize(&pieces{in, int(piece)%64 + 1}, 32)
 		d := NewDataReader(br, o)
 		got, err := readAll(d, int(piece)%9+1)

@@ -170,7 +170,7 @@ func serve(t *testing.T, s *script, text string) (addr netip.AddrPort, wait func
 		once.Do(func() {
 			select {
 			case err = <-result:
-			case <-time.After(10 * time.Second):
+			case <-time.After(5 * time.Minute):
 				err = fmt.Errorf("the script does not end")
 			}
 		})

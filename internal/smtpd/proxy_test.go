@@ -18,7 +18,11 @@ func v2(command, family byte, addresses ...byte) string {
 
 var v2Client = []byte{192, 0, 2, 7, 192, 0, 2, 1, 0xc0, 0x00, 0x02, 0x4b}
 
-func fromProxy(o *Options) { o.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }
+func fromProxy(o *Options) {
+	for i := range o.Listeners {
+		o.Listeners[i].Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	}
+}
 
 func TestProxy(t *testing.T) {
 	v6 := append(append(netip.MustParseAddr("2001:db8::7").AsSlice(), netip.MustParseAddr("2001:db8::1").AsSlice()...), 0xc0, 0, 2, 0x4b)
@@ -97,7 +101,7 @@ func TestProxyHealthCheck(t *testing.T) {
 // From anybody else a PROXY header is a wrong command, and changes nothing.
 func TestProxyHeaderFromStranger(t *testing.T) {
 	d := &desk{networks: map[string]platform.Principal{"192.0.2.7": principal("lan", 5)}}
-	h := start(t, d, func(o *Options) { o.Proxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} })
+	h := start(t, d, func(o *Options) { o.Listeners[0].Proxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} })
 	c := dial(t, h.clear)
 	c.hear("220 ")
 	c.ask("PROXY TCP4 192.0.2.7 192.0.2.1 49152 587", "500 5.5.1 ")

@@ -19,10 +19,8 @@ type Options struct {
 	Listeners []Listener
 	// Certificates gives TLS to all listeners; nil: no TLS anywhere.
 	Certificates *Certificates
-	// Proxies are the networks whose connections must begin with a PROXY header.
-	Proxies []netip.Prefix
-
-	// MaxConnections and MaxPerAddress cap connections over all listeners; 0: the defaults of smtpserver.
+	// MaxConnections and MaxPerAddress cap connections over all listeners that have no caps of their own; 0: the
+	// defaults of smtpserver.
 	MaxConnections int
 	MaxPerAddress  int
 	DrainTimeout   time.Duration // 0: smtpserver.DefaultDrainTimeout
@@ -33,7 +31,7 @@ type Options struct {
 
 // Listener is one way in: some addresses and what is done there.
 type Listener struct {
-	// Name is its label in metrics and logs: "submission", "submissions".
+	// Name is its label in metrics and logs: "submission", "submissions", "return-path".
 	Name      string
 	Addresses []string // host:port
 	Hostname  string   // in the greeting and in EHLO's reply; "": Options.Hostname
@@ -43,9 +41,15 @@ type Listener struct {
 	// ClearAuth allows AUTH in clear from loopback addresses.
 	ClearAuth bool
 	// RequireTLS offers REQUIRETLS (RFC 8689).
-	RequireTLS    bool
+	RequireTLS bool
+	// Proxies are the networks whose connections must begin with a PROXY header.
+	Proxies       []netip.Prefix
 	MaxSize       int64 // 0: smtp.DefaultMaxSize
 	MaxRecipients int   // 0: smtpserver.DefaultMaxRecipients
+	// MaxConnections and MaxPerAddress are caps of this listener alone: a flood here takes no place of others. 0: it
+	// shares those of Options.
+	MaxConnections int
+	MaxPerAddress  int
 }
 
 // Server holds open listeners.
@@ -92,6 +96,9 @@ func New(o Options) (*Server, error) {
 }
 
 func (s *Server) engine(l Listener, caps *smtpserver.Caps) (*smtpserver.Server, error) {
+	if l.MaxConnections > 0 {
+		caps = smtpserver.NewCaps(l.MaxConnections, l.MaxPerAddress)
+	}
 	o := smtpserver.Options{
 		Hostname:      s.o.Hostname,
 		Handler:       l.Sessions,
@@ -99,7 +106,7 @@ func (s *Server) engine(l Listener, caps *smtpserver.Caps) (*smtpserver.Server, 
 		ImplicitTLS:   l.ImplicitTLS,
 		ClearAuth:     l.ClearAuth,
 		RequireTLS:    l.RequireTLS,
-		Open:          proxies(s.o.Proxies).open,
+		Open:          proxies(l.Proxies).open,
 		Caps:          caps,
 		MaxSize:       l.MaxSize,
 		MaxRecipients: l.MaxRecipients,

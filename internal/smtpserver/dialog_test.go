@@ -207,6 +207,6 @@ func (d *dialogue) startTLS() {
 	if err := nc.Handshake(); err != nil {
 		d.t.Fatalf("%s: %v", d.at, err)
 	}
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(5 * time.Minute))
 	d.nc = nc
 }

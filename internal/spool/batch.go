@@ -17,7 +17,9 @@ type Batch struct {
 	Lanes      []LaneRecord
 	DropLanes  []string // keys of lane records to remove
 	InboxDone  []uint64 // inbox entries whose events this batch writes
-	Events     []*mail.Event
+	// Archived names messages whose content is safe in the archive, or is not wanted there any more.
+	Archived []mail.MessageID
+	Events   []*mail.Event
 }
 
 // MaxStage is the most deliveries one acceptance may carry in one frame.
@@ -33,6 +35,9 @@ type Acceptance struct {
 	// Staged is the number of deliveries already written by Stage.
 	Staged      int
 	Idempotency *IdempotencyRecord
+	// Archive keeps message and content until a Batch names the message in Archived, also after the last delivery. It
+	// has no meaning for an acceptance without deliveries, which stores no content.
+	Archive bool
 }
 
 // MarkChange commits an attempt mark: the attempt of Delivery begins, its schedule key moves to Next.

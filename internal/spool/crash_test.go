@@ -13,6 +13,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/postroad/postroad/internal/spool/spooltest"
 )
 
 // proof runs the long form of the tests.
@@ -142,7 +144,7 @@ func (r *run) examine(fs vfs.FS, acked, started int64) error {
 func TestCrashAtEveryWrite(t *testing.T) {
 	seeds, every, steps := uint64(2), int64(6), 300
 	if testing.Short() {
-		seeds = 1
+		seeds, every, steps = 1, 12, 150
 	}
 	if proof() {
 		seeds, every = 20, 1
@@ -151,7 +153,7 @@ func TestCrashAtEveryWrite(t *testing.T) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()
 			r := newRun(seed)
-			mem := vfs.NewCrashableMem()
+			mem := spooltest.NewCrashFS()
 			var writes, crashes atomic.Int64
 			var mu sync.Mutex
 			var failure error
@@ -203,6 +205,9 @@ func TestCrashAtEveryWrite(t *testing.T) {
 // logs ends the process (Pebble panics with a lock it does not hold), which a test cannot survive.
 func TestFailedWrite(t *testing.T) {
 	tries := 40
+	if testing.Short() {
+		tries = 15
+	}
 	if proof() {
 		tries = 1500
 	}
@@ -210,7 +215,7 @@ func TestFailedWrite(t *testing.T) {
 	for i := range tries {
 		r := newRun(uint64(i % 10))
 		r.sc.tiny = true
-		mem := vfs.NewCrashableMem()
+		mem := spooltest.NewCrashFS()
 		var writes atomic.Int64
 		target := int64(10 + i*97%150)
 		var broken atomic.Bool

@@ -23,11 +23,13 @@ type frame struct {
 	key   []byte // scratch
 	value []byte // scratch
 	locs  []locator
-	low   int8 // disk space: 0 not asked, 1 enough, 2 too little
+	owed  map[mail.MessageID]byte // bits of the owed records this frame wrote
+	low   int8                    // disk space: 0 not asked, 1 enough, 2 too little
 	wrote bool
 
 	// What follows once it is synced.
 	fresh  []*Acceptance     // bodies for the cache
+	owes   bool              // content for the archive
 	over   []mail.MessageID  // messages that are gone
 	files  []mail.MessageID  // of them, those whose content is in a file
 	stages []*stage          // accepted, to be published
@@ -139,6 +141,9 @@ func (f *frame) add(it *item) error {
 	}
 	for _, seq := range b.InboxDone {
 		f.inboxDone(seq)
+	}
+	for _, id := range b.Archived {
+		f.archived(id)
 	}
 	f.events(it, b.Events)
 	return nil
@@ -317,6 +322,9 @@ func (f *frame) accept(it *item, a *Acceptance) {
 		if a.Body != nil {
 			f.set(f.idKey(tabContent, m.ID), a.Body)
 		}
+		if a.Archive {
+			f.owe(m.ID, m.Content.External)
+		}
 		f.fresh = append(f.fresh, a)
 		f.st.counts.Messages++
 		f.st.counts.Deliveries += int64(a.Staged)
@@ -418,17 +426,29 @@ func (f *frame) closeMark(id mail.DeliveryID) {
 	f.marks = append(f.marks, id)
 }
 
-// end takes a message away after its last delivery.
+// end takes a message away after its last delivery, unless its content is owed to the archive.
 func (f *frame) end(id mail.MessageID, flags byte) {
-	f.single(f.idKey(tabMessage, id))
-	if flags&flagExternal != 0 || flags&flagStaged != 0 && f.s.isExternal(id) {
-		f.files = append(f.files, id)
-	} else {
-		f.single(f.idKey(tabContent, id))
-	}
 	if flags&flagSolo == 0 {
 		f.delete(f.idKey(tabLeft, id))
 		delete(f.s.left, id)
+	}
+	// A stage is written before it is known whether its content has a file and is to be archived.
+	if flags&(flagOwed|flagStaged) != 0 {
+		if bits, ok := f.owing(id); ok {
+			f.setOwed(id, bits|owedOver)
+			return
+		}
+	}
+	f.drop(id, flags&flagExternal != 0 || flags&flagStaged != 0 && f.s.isExternal(id))
+}
+
+// drop takes a message and its content away.
+func (f *frame) drop(id mail.MessageID, external bool) {
+	f.single(f.idKey(tabMessage, id))
+	if external {
+		f.files = append(f.files, id)
+	} else {
+		f.single(f.idKey(tabContent, id))
 	}
 	f.st.counts.Messages--
 	f.over = append(f.over, id)
@@ -566,13 +586,15 @@ func (f *frame) synced() {
 	for _, st := range f.shown {
 		s.stages.drop(st)
 	}
-	close(f.g.done)
-	_ = f.b.Close()
+	// Before anybody hears of the frame: who waits for the helper afterwards waits for these too.
 	for _, id := range f.files {
 		s.helper.add(func() { s.removeContent(id) })
 	}
 	for _, st := range f.stages {
 		s.helper.add(func() { s.publish(st) })
+	}
+	if f.owes || len(f.shown) > 0 {
+		s.signalOwed()
 	}
 	if newEvents {
 		select {
@@ -580,6 +602,8 @@ func (f *frame) synced() {
 		default:
 		}
 	}
+	close(f.g.done)
+	_ = f.b.Close()
 }
 
 // abandon answers the group of a frame that was not committed.

@@ -20,6 +20,7 @@ const (
 	tabMessage    = 'M'
 	tabInbox      = 'N'
 	tabOutbox     = 'O'
+	tabOwed       = 'V' // content that must be archived before it goes
 	tabPending    = 'P' // events of a staged acceptance
 	tabQuarantine = 'Q'
 	tabLeft       = 'R' // recipients left

@@ -28,12 +28,13 @@ func Open(ctx context.Context, o Options) (*Spool, error) {
 	}
 	o = withDefaults(o)
 	s := &Spool{
-		o:       o,
-		syncing: make(chan *frame, framesInSync),
-		notify:  make(chan struct{}, 1),
-		left:    make(map[mail.MessageID]int64),
-		memory:  newMemory(),
-		started: o.Now(),
+		o:          o,
+		syncing:    make(chan *frame, framesInSync),
+		notify:     make(chan struct{}, 1),
+		notifyOwed: make(chan struct{}, 1),
+		left:       make(map[mail.MessageID]int64),
+		memory:     newMemory(),
+		started:    o.Now(),
 	}
 	s.failure.ch = make(chan struct{})
 	s.backlog.init()
@@ -177,7 +178,7 @@ func (s *Spool) create() error {
 func openPebble(dir string, po *pebble.Options, log *pebbleLog) (db *pebble.DB, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			db, err = nil, &DamageError{File: log.damaged(), Err: fmt.Errorf("%v", r)}
+			db, err = nil, &DamageError{File: inFolder(po.FS, dir, log.damaged()), Err: fmt.Errorf("%v", r)}
 		}
 	}()
 	db, err = pebble.Open(dir, po)
@@ -189,9 +190,17 @@ func openPebble(dir string, po *pebble.Options, log *pebbleLog) (db *pebble.DB, 
 		if file == "" {
 			file = fileName(fmt.Sprintf("%+v", err))
 		}
-		return nil, &DamageError{File: file, Err: err}
+		return nil, &DamageError{File: inFolder(po.FS, dir, file), Err: err}
 	}
 	return nil, fmt.Errorf("spool: open %s: %w", dir, err)
+}
+
+// inFolder adds the folder to a file's name where Pebble did not tell it.
+func inFolder(fs vfs.FS, dir, file string) string {
+	if file == "" || fs.PathBase(file) != file {
+		return file
+	}
+	return fs.PathJoin(dir, file)
 }
 
 func syncPath(fs vfs.FS, dir string) error {
@@ -289,6 +298,7 @@ func (s *Spool) loadState() error {
 	if err := s.st.decode(v); err != nil {
 		return &DamageError{File: s.o.FS.PathJoin(s.o.Dir, dbDir), Err: fmt.Errorf("state record: %w", err)}
 	}
+	s.st.id = s.id // a spool of before does not have it in its state
 	s.opened = s.st.newest
 	s.seen.st = s.st
 	return nil

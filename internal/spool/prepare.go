@@ -48,6 +48,7 @@ func badBatch(format string, args ...any) error {
 // prepare checks a batch and encodes it.
 func (s *Spool) prepare(b *Batch) (*item, error) {
 	it := &item{batch: b, intake: len(b.Accept) > 0}
+	it.size = keyOverhead * len(b.Archived)
 	n := len(b.Accept) + len(b.Mark) + len(b.Settle) + len(b.Reschedule) + len(b.Events) + len(b.Lanes)
 	it.enc = make([]byte, 0, n*usualRecord+2*len(b.Accept)*usualRecord)
 	for _, a := range b.Accept {
@@ -115,6 +116,9 @@ func (s *Spool) prepareAcceptance(it *item, a *Acceptance) error {
 	}
 	if m.Content.External {
 		flags |= flagExternal
+	}
+	if a.Archive {
+		flags |= flagOwed
 	}
 	if live {
 		checksum, err := s.checkContent(a)

@@ -17,6 +17,7 @@ const (
 	flagMarked               // an attempt is in flight
 	flagHeld                 // kept by a hold
 	flagExternal             // the content is in a file
+	flagOwed                 // the content was owed to the archive at acceptance
 )
 
 // locator says where a delivery's record is and in which state.

@@ -24,6 +24,9 @@ const (
 	fEventReason
 	fEventAttempt
 	fEventEnvelope
+	fEventReport
+	fEventNotify
+	fEventORcpt
 )
 
 func appendEvent(b []byte, e *mail.Event) []byte {
@@ -58,7 +61,12 @@ func appendEvent(b []byte, e *mail.Event) []byte {
 		}
 		b = closeField(appendMessage(b, e.Envelope), at)
 	}
-	return b
+	if e.Report != nil {
+		b, at = openField(b, fEventReport)
+		b = closeField(appendReport(b, e.Report), at)
+	}
+	b = putUint(b, fEventNotify, uint64(e.Notify))
+	return putString(b, fEventORcpt, e.ORcpt)
 }
 
 func decodeEvent(id mail.EventID, value []byte) (*mail.Event, error) {
@@ -106,6 +114,13 @@ func decodeEvent(id mail.EventID, value []byte) (*mail.Event, error) {
 			inner := fields{rest: f.data}
 			decodeMessage(&inner, e.Envelope, &checksum)
 			f.bad = f.bad || inner.bad
+		case fEventReport:
+			e.Report = new(mail.Report)
+			decodeReport(&f, e.Report)
+		case fEventNotify:
+			e.Notify = mail.Notify(f.num)
+		case fEventORcpt:
+			e.ORcpt = f.string()
 		}
 	}
 	if f.bad {
@@ -133,7 +148,8 @@ func appendAttempt(b []byte, a *mail.Attempt) []byte {
 	b = putInt(b, 16, int64(a.Waiting))
 	b = putInt(b, 17, int64(a.Connect))
 	b = putInt(b, 18, int64(a.Sending))
-	return putString(b, 19, a.Transcript)
+	b = putString(b, 19, a.Transcript)
+	return putBool(b, 20, a.DSN)
 }
 
 func decodeAttempt(outer *fields, a *mail.Attempt) {
@@ -178,6 +194,40 @@ func decodeAttempt(outer *fields, a *mail.Attempt) {
 			a.Sending = time.Duration(f.int())
 		case 19:
 			a.Transcript = f.string()
+		case 20:
+			a.DSN = f.bool()
+		}
+	}
+	outer.bad = outer.bad || f.bad
+}
+
+func appendReport(b []byte, r *mail.Report) []byte {
+	if !r.ID.IsZero() {
+		b = putElem(b, 1, r.ID[:])
+	}
+	b = putString(b, 2, r.Door)
+	b = putString(b, 3, r.Kind)
+	b = putString(b, 4, r.Evidence)
+	b = putString(b, 5, r.MTA)
+	return putString(b, 6, r.Feedback)
+}
+
+func decodeReport(outer *fields, r *mail.Report) {
+	f := fields{rest: outer.data}
+	for f.next() {
+		switch f.field {
+		case 1:
+			f.id((*[16]byte)(&r.ID))
+		case 2:
+			r.Door = f.string()
+		case 3:
+			r.Kind = f.string()
+		case 4:
+			r.Evidence = mail.Evidence(f.data)
+		case 5:
+			r.MTA = f.string()
+		case 6:
+			r.Feedback = f.string()
 		}
 	}
 	outer.bad = outer.bad || f.bad

@@ -41,6 +41,7 @@ const (
 	fMessageExternal
 	fMessageID // only where the key does not say it
 	fMessageChecksum
+	fMessageResentOf
 )
 
 // messageRecord is a message and what only the spool knows of it.
@@ -112,6 +113,9 @@ func appendMessage(b []byte, m *mail.Message) []byte {
 	if m.Content.BodyHash != [32]byte{} {
 		b = putElem(b, fMessageBodyHash, m.Content.BodyHash[:])
 	}
+	if !m.ResentOf.IsZero() {
+		b = putElem(b, fMessageResentOf, m.ResentOf[:])
+	}
 	return putBool(b, fMessageExternal, m.Content.External)
 }
 
@@ -173,6 +177,8 @@ func decodeMessage(f *fields, m *mail.Message, checksum *uint32) {
 			m.Content.External = f.bool()
 		case fMessageID:
 			f.id((*[16]byte)(&m.ID))
+		case fMessageResentOf:
+			f.id((*[16]byte)(&m.ResentOf))
 		case fMessageChecksum:
 			*checksum = uint32(f.num)
 		}

@@ -46,7 +46,7 @@ func genMessage() *rapid.Generator[*mail.Message] {
 			HeaderFrom: text("from"), Subject: text("subject"), RFC822ID: text("rfc822"),
 			Size: rapid.Int64().Draw(t, "size"), Recipients: rapid.Int().Draw(t, "recipients"),
 			EightBit: flag("8bit"), UTF8: flag("utf8"), RequireTLS: flag("tls"), Verified: flag("verified"),
-			EnvID: text("envid"), Ret: text("ret"),
+			EnvID: text("envid"), Ret: text("ret"), ResentOf: genID().Draw(t, "resent"),
 			Content: mail.Content{Kind: mail.ContentKind(text("kind")), BodyOffset: rapid.Int64().Draw(t, "offset"), External: flag("external")},
 		}
 		copy(m.Content.BodyHash[:], rapid.SliceOfN(rapid.Byte(), 0, 32).Draw(t, "hash"))
@@ -100,7 +100,7 @@ func genEvent() *rapid.Generator[*mail.Event] {
 			Type: mail.EventType(text("type")), At: genTime().Draw(t, "at"), Account: text("account"), Stream: mail.Stream(text("stream")),
 			Recipient: text("recipient"), Class: mail.Class(text("class")), Scope: mail.Scope(text("scope")),
 			Action: mail.Action(text("action")), Rule: text("rule"), Late: rapid.Bool().Draw(t, "late"),
-			Next: genTime().Draw(t, "next"), Reason: text("reason"),
+			Next: genTime().Draw(t, "next"), Reason: text("reason"), Notify: mail.Notify(rapid.IntRange(0, 15).Draw(t, "notify")), ORcpt: text("orcpt"),
 		}
 		if rapid.Bool().Draw(t, "ids") {
 			e.Message, e.Delivery = genID().Draw(t, "message"), genID().Draw(t, "delivery")
@@ -112,11 +112,19 @@ func genEvent() *rapid.Generator[*mail.Event] {
 				Kind: mail.RouteKind(text("kind")), Source: text("source"), Lane: text("lane"), Host: text("host"), IP: text("ip"),
 				TLS: text("tls"), TLSNote: text("note"), Stage: mail.Stage(text("stage")), Code: rapid.IntRange(0, 999).Draw(t, "code"),
 				Enhanced: text("enhanced"), Reply: text("reply"), Uncertain: rapid.Bool().Draw(t, "uncertain"),
-				Waiting: n("waiting"), Connect: n("connect"), Sending: n("sending"), Transcript: text("transcript"),
+				Waiting: n("waiting"), Connect: n("connect"), Sending: n("sending"), Transcript: text("transcript"), DSN: rapid.Bool().Draw(t, "dsn"),
 			}
 		}
 		if rapid.Bool().Draw(t, "envelope") {
 			e.Envelope = genMessage().Draw(t, "message")
+		}
+		if rapid.Bool().Draw(t, "report") {
+			e.Report = &mail.Report{
+				Door: text("door"), Kind: text("kind of report"), Evidence: mail.Evidence(text("evidence")), MTA: text("mta"), Feedback: text("feedback"),
+			}
+			if rapid.Bool().Draw(t, "report id") {
+				e.Report.ID = genID().Draw(t, "report")
+			}
 		}
 		return e
 	})

@@ -19,27 +19,40 @@ import (
 	"github.com/postroad/postroad/internal/mail"
 )
 
+// SalvageOptions of Salvage. The zero value is of use.
+type SalvageOptions struct {
+	// FS is where both spools lie; nil: the operating system's file system.
+	FS vfs.FS
+	// Recorded are the numbers of the last events the record holds, by spool. New events get higher ones: a damaged log, or an
+	// older copy of the spool, lacks events the record knows, and their numbers must not be given to others.
+	Recorded map[mail.SpoolID]uint64
+}
+
 // Salvage copies all readable records of the spool in from to a new spool in to, also when Open refuses from, and
 // never writes to from. What had to be left is named in the report's Problems. The new spool has the old one's id, so
 // the two must not both be used. A damaged log may bring back deliveries that were settled: mail sent twice rather
-// than lost. fs nil: the operating system's file system.
-func Salvage(ctx context.Context, from, to string, fs vfs.FS) (Report, error) {
+// than lost. The new spool can be opened once Salvage has returned nil; what an interrupted one left is made anew.
+func Salvage(ctx context.Context, from, to string, o SalvageOptions) (report Report, err error) {
+	fs := o.FS
 	if fs == nil {
 		fs = vfs.Default
 	}
-	if _, err := fs.Stat(fs.PathJoin(from, dbDir)); err != nil {
-		return Report{}, fmt.Errorf("spool: no spool in %s: %w", from, err)
+	if err := isSpool(fs, from); err != nil {
+		return Report{}, err
 	}
 	if _, err := fs.Stat(fs.PathJoin(to, dbDir)); err == nil {
-		return Report{}, fmt.Errorf("spool: there is a spool in %s already", to)
+		return Report{}, fmt.Errorf("spool: there is a spool in %s already; name a new folder", to)
 	}
 	lock, err := takeLock(fs, from)
 	if err != nil {
 		return Report{}, err
 	}
 	defer lock.Close()
-	v := &salvage{fs: fs, from: from, to: to, log: &pebbleLog{log: withDefaults(Options{}).Logger}}
-	defer v.close()
+	v := &salvage{fs: fs, from: from, to: to, recorded: o.Recorded, log: &pebbleLog{log: withDefaults(Options{}).Logger}}
+	defer func() {
+		v.close()
+		report = v.report
+	}()
 	if err := v.openSource(ctx); err != nil {
 		return v.report, err
 	}
@@ -52,10 +65,24 @@ func Salvage(ctx context.Context, from, to string, fs vfs.FS) (Report, error) {
 	return v.report, v.finish()
 }
 
+// isSpool returns an error that says why dir is no spool, or nil.
+func isSpool(fs vfs.FS, dir string) error {
+	_, err := fs.Stat(fs.PathJoin(dir, dbDir))
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("spool: there is no spool in %s: %w", dir, err)
+	default:
+		return fmt.Errorf("spool: %s cannot be read: %w", dir, err)
+	}
+}
+
 // salvage is one run of Salvage.
 type salvage struct {
 	fs       vfs.FS
 	from, to string
+	recorded map[mail.SpoolID]uint64
 	log      *pebbleLog
 	report   Report
 
@@ -64,7 +91,10 @@ type salvage struct {
 	dst     *pebble.DB
 	batch   *pebble.Batch
 	st      state
+	wedged  *pebble.DB              // a write to it failed, and it holds its locks for ever
+	events  int                     // copied
 	whole   map[mail.MessageID]bool // messages looked at: can they be sent?
+	live    map[mail.MessageID]bool // messages with a delivery that was copied
 }
 
 // scratchDir lies in the new spool's folder.
@@ -87,6 +117,9 @@ func (v *salvage) openSource(ctx context.Context) error {
 	}
 	v.report.problem("%v", damage)
 	v.scratch = v.fs.PathJoin(v.to, scratchDir)
+	if err := v.fs.RemoveAll(v.scratch); err != nil && !errors.Is(err, os.ErrNotExist) { // of a run that was interrupted
+		return fmt.Errorf("spool: salvage: %w", err)
+	}
 	if err := v.fs.MkdirAll(v.scratch, 0o700); err != nil {
 		return fmt.Errorf("spool: salvage: %w", err)
 	}
@@ -138,7 +171,7 @@ func (v *salvage) replay(ctx context.Context, path string) error {
 			return nil
 		}
 		n++
-		if err := b.Commit(pebble.NoSync); err != nil {
+		if err := v.commit(v.src, b, pebble.NoSync); err != nil {
 			return err
 		}
 		return ctx.Err()
@@ -152,8 +185,12 @@ func (v *salvage) replay(ctx context.Context, path string) error {
 	return nil
 }
 
+// openTarget begins the new spool. Its database gets its name at the end: until then it is none.
 func (v *salvage) openTarget() error {
-	for _, d := range []string{dbDir, contentDir, quarantineDir} {
+	if err := v.fs.RemoveAll(v.fs.PathJoin(v.to, newDir)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("spool: salvage: %w", err)
+	}
+	for _, d := range []string{newDir, contentDir, quarantineDir} {
 		if err := v.fs.MkdirAll(v.fs.PathJoin(v.to, d), 0o700); err != nil {
 			return fmt.Errorf("spool: salvage: %w", err)
 		}
@@ -161,11 +198,11 @@ func (v *salvage) openTarget() error {
 	po := pebbleOptions(v.fs, DefaultMemTable, DefaultBlockCache, v.log)
 	po.ErrorIfExists = true
 	var err error
-	v.dst, err = openPebble(v.fs.PathJoin(v.to, dbDir), po, v.log)
+	v.dst, err = openPebble(v.fs.PathJoin(v.to, newDir), po, v.log)
 	if err != nil {
 		return err
 	}
-	v.whole = make(map[mail.MessageID]bool)
+	v.whole, v.live = make(map[mail.MessageID]bool), make(map[mail.MessageID]bool)
 	return nil
 }
 
@@ -183,6 +220,7 @@ func (v *salvage) copy(ctx context.Context) error {
 	}{
 		{tabStage, v.stage},
 		{tabSchedule, v.delivery},
+		{tabOwed, v.owed},
 		{tabMessage, v.message},
 		{tabOutbox, v.event},
 		{tabInbox, v.inbox},
@@ -285,13 +323,32 @@ func (v *salvage) flush(limit int) error {
 	if v.batch.Len() < limit {
 		return nil
 	}
-	err := v.batch.Commit(pebble.NoSync)
+	err := v.commit(v.dst, v.batch, pebble.NoSync)
+	if v.wedged != nil {
+		return err
+	}
 	_ = v.batch.Close()
 	v.batch = v.dst.NewBatch()
+	return err
+}
+
+// commit writes a batch. Pebble panics where its log cannot be written, as on a full disk.
+func (v *salvage) commit(db *pebble.DB, b *pebble.Batch, o *pebble.WriteOptions) error {
+	err := v.guard(db, func() error { return b.Commit(o) })
 	if err != nil {
-		return fmt.Errorf("spool: salvage: %w", err)
+		return fmt.Errorf("spool: salvage: %s cannot be written: %w", v.to, err)
 	}
 	return nil
+}
+
+func (v *salvage) guard(db *pebble.DB, fn func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			v.wedged = db
+			err = fmt.Errorf("%v", r)
+		}
+	}()
+	return fn()
 }
 
 // stage keeps the stage of an accepted message, with its pending events; others were never accepted.
@@ -330,7 +387,7 @@ func (v *salvage) delivery(ctx context.Context, key, value []byte) error {
 		v.report.problem("delivery %s had two schedule keys; the first was kept", id)
 		return nil
 	}
-	sendable, err := v.sendable(ctx, d)
+	sendable, err := v.sendable(ctx, d.Message)
 	if err != nil {
 		return err
 	}
@@ -338,6 +395,7 @@ func (v *salvage) delivery(ctx context.Context, key, value []byte) error {
 		v.report.problem("delivery %s to %s: its message %s or the content of it is lost", id, d.Recipient, d.Message)
 		return nil
 	}
+	v.live[d.Message] = true
 	loc := locator{flags: value[1], due: due, attempts: d.Attempts, queue: appendQueue(nil, q)}
 	v.set(key, value)
 	v.set(idKey(nil, tabDelivery, id), loc.append(nil))
@@ -362,9 +420,8 @@ func (v *salvage) readLocator(id mail.DeliveryID) (loc locator, ok bool) {
 	return loc, loc.decode(val) == nil
 }
 
-// sendable reports whether a delivery's message and content could be copied, which it does the first time it is asked.
-func (v *salvage) sendable(ctx context.Context, d *mail.Delivery) (bool, error) {
-	id := d.Message
+// sendable reports whether a message and its content could be copied, which it does the first time it is asked.
+func (v *salvage) sendable(ctx context.Context, id mail.MessageID) (bool, error) {
 	if ok, seen := v.whole[id]; seen {
 		return ok, nil
 	}
@@ -413,6 +470,33 @@ func (v *salvage) copyContent(_ context.Context, m *messageRecord) error {
 	return writeFrom(v.fs, to, r)
 }
 
+// owed keeps what must still be archived, also where no delivery is left.
+func (v *salvage) owed(ctx context.Context, key, _ []byte) error {
+	if len(key) != 1+idLen {
+		return nil
+	}
+	id := mail.MessageID(key[1:])
+	whole, err := v.sendable(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !whole {
+		v.report.problem("message %s was to be archived; it or its content is lost", id)
+		return nil
+	}
+	var bits byte
+	if !v.live[id] {
+		bits |= owedOver
+	}
+	if val, ok := v.get(idKey(nil, tabMessage, id)); ok {
+		if m, err := decodeMessageRecord(id, val); err == nil && m.Content.External {
+			bits |= owedExternal
+		}
+	}
+	v.set(key, owedValue(bits))
+	return v.flush(1 << 20)
+}
+
 // message names messages none of whose deliveries could be copied.
 func (v *salvage) message(_ context.Context, key, _ []byte) error {
 	if len(key) != 1+idLen {
@@ -434,6 +518,7 @@ func (v *salvage) event(_ context.Context, key, value []byte) error {
 		return nil
 	}
 	v.set(key, value)
+	v.events++
 	v.st.event = max(v.st.event, seq)
 	return nil
 }
@@ -478,25 +563,58 @@ func (v *salvage) aside(_ context.Context, key, value []byte) error {
 	return nil
 }
 
-// finish writes identity and state, syncs, and fills in the report.
-func (v *salvage) finish() error {
-	id, ok := v.get(keyID)
-	if !ok {
-		return errors.New("spool: salvage: the spool's id is lost")
+// identity finds the spool's id.
+func (v *salvage) identity() (mail.SpoolID, error) {
+	if id, err := readUint32(v.src, keyID); err == nil {
+		return mail.SpoolID(id), nil
 	}
-	v.set(keyID, id)
+	if v.st.id != 0 {
+		v.report.problem("the record of the spool's id is lost; the state record has it too")
+		return v.st.id, nil
+	}
+	return 0, errors.New("spool: salvage: the spool's id is lost")
+}
+
+// finish writes identity and state, syncs, gives the spool its name, and fills in the report.
+func (v *salvage) finish() error {
+	id, err := v.identity()
+	if err != nil {
+		return err
+	}
+	v.st.id = id
+	if upTo := v.recorded[id]; upTo > v.st.event {
+		v.report.problem("the record knows of events up to %d, this spool of none after %d: what it settled after that is in it again and will be sent again", upTo, v.st.event)
+		v.st.event = upTo
+		if v.events == 0 {
+			v.st.oldest = upTo + 1
+		}
+	}
+	v.set(keyID, binary.BigEndian.AppendUint32(nil, uint32(id)))
 	v.set(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion))
 	v.set(keyState, v.st.append(nil))
-	err := v.batch.Commit(pebble.Sync)
+	if err := v.commit(v.dst, v.batch, pebble.Sync); err != nil {
+		return err
+	}
 	_ = v.batch.Close()
 	v.batch = nil
-	if err != nil {
-		return fmt.Errorf("spool: salvage: %w", err)
+	dst := v.dst
+	v.dst = nil
+	if err := v.guard(dst, dst.Close); err != nil {
+		return fmt.Errorf("spool: salvage: %s cannot be written: %w", v.to, err)
 	}
-	for _, d := range []string{contentDir, "."} {
+	for _, d := range []string{newDir, contentDir} {
 		if err := syncPath(v.fs, v.fs.PathJoin(v.to, d)); err != nil {
 			return err
 		}
+	}
+	if err := v.fs.Rename(v.fs.PathJoin(v.to, newDir), v.fs.PathJoin(v.to, dbDir)); err != nil {
+		return fmt.Errorf("spool: salvage: %w", err)
+	}
+	if err := syncPath(v.fs, v.to); err != nil {
+		return err
+	}
+	if err := syncPath(v.fs, v.fs.PathDir(v.to)); err != nil && !errors.Is(err, os.ErrPermission) {
+		return err
 	}
 	lanes := v.report.Counts.Lanes
 	v.report.Counts = v.st.snapshot(int(lanes))
@@ -504,11 +622,11 @@ func (v *salvage) finish() error {
 }
 
 func (v *salvage) close() {
-	if v.batch != nil {
+	if v.batch != nil && v.wedged == nil {
 		_ = v.batch.Close()
 	}
 	for _, db := range []*pebble.DB{v.src, v.dst} {
-		if db != nil {
+		if db != nil && db != v.wedged { // else closing would wait for ever; the process is about to end
 			if err := db.Close(); err != nil {
 				v.report.problem("close: %v", err)
 			}

@@ -80,7 +80,7 @@ func TestQueuesAndPages(t *testing.T) {
 func TestPageFromCursor(t *testing.T) {
 	n, batch := 100_000, 500
 	if testing.Short() {
-		n = 20_000
+		n = 10_000
 	}
 	if proof() {
 		n = 1_000_000
@@ -120,7 +120,7 @@ func TestPageFromCursor(t *testing.T) {
 	}
 	page := func(from ScheduleKey) time.Duration {
 		best := time.Hour
-		for range 5 { // the machine may be busy
+		for range 10 { // the machine may be busy
 			start := time.Now()
 			ds, _, _, err := s.Page(t.Context(), q, from, testTime.Add(time.Hour), 64)
 			if err != nil || len(ds) != 64 {
@@ -132,10 +132,11 @@ func TestPageFromCursor(t *testing.T) {
 	}
 	fast, slow := page(cursor), page(ScheduleKey{})
 	t.Logf("%d consumed: a page from the cursor takes %v, from the start %v", n, fast, slow)
-	if fast >= time.Millisecond {
-		t.Errorf("a page from the cursor takes %v", fast)
-	}
+	// How quick a machine is differs; that the consumed range is not looked at does not.
 	if fast*4 > slow {
-		t.Errorf("the consumed range costs nothing (%v, %v): the test proves nothing", fast, slow)
+		t.Errorf("a page from the cursor takes %v, from the start %v: the consumed range is looked at, or costs nothing", fast, slow)
+	}
+	if proof() && fast >= time.Millisecond {
+		t.Errorf("a page from the cursor takes %v", fast)
 	}
 }

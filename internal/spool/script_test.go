@@ -20,7 +20,8 @@ type model struct {
 	ds     map[mail.DeliveryID]*mail.Delivery
 	bodies map[mail.MessageID][]byte
 	left   map[mail.MessageID]int
-	events []modelEvent // all ever, event n at n-1
+	owed   map[mail.MessageID]bool // content the archive has not got yet
+	events []modelEvent            // all ever, event n at n-1
 	oldest uint64
 	inbox  map[uint64]string
 	seq    uint64 // of the last inbox entry
@@ -35,14 +36,14 @@ type modelEvent struct {
 
 func newModel() *model {
 	return &model{
-		ds: map[mail.DeliveryID]*mail.Delivery{}, bodies: map[mail.MessageID][]byte{}, left: map[mail.MessageID]int{},
+		ds: map[mail.DeliveryID]*mail.Delivery{}, bodies: map[mail.MessageID][]byte{}, left: map[mail.MessageID]int{}, owed: map[mail.MessageID]bool{},
 		oldest: 1, inbox: map[uint64]string{}, lanes: map[string]int{}, idem: map[[32]byte]string{},
 	}
 }
 
 func (m *model) clone() *model {
 	c := *m
-	c.ds, c.bodies, c.left = maps.Clone(m.ds), maps.Clone(m.bodies), maps.Clone(m.left)
+	c.ds, c.bodies, c.left, c.owed = maps.Clone(m.ds), maps.Clone(m.bodies), maps.Clone(m.left), maps.Clone(m.owed)
 	c.events = slices.Clone(m.events)
 	c.inbox, c.lanes, c.idem = maps.Clone(m.inbox), maps.Clone(m.lanes), maps.Clone(m.idem)
 	return &c
@@ -63,6 +64,9 @@ func (m *model) apply(b *Batch) {
 		}
 		if len(a.Deliveries) > 0 && a.Body != nil {
 			m.bodies[a.Message.ID] = a.Body
+		}
+		if len(a.Deliveries) > 0 && a.Archive {
+			m.owed[a.Message.ID] = true
 		}
 		m.add(a.Events)
 		if r := a.Idempotency; r != nil {
@@ -89,6 +93,10 @@ func (m *model) apply(b *Batch) {
 	for _, seq := range b.InboxDone {
 		delete(m.inbox, seq)
 	}
+	for _, id := range b.Archived {
+		delete(m.owed, id)
+		m.forget(id)
+	}
 	m.add(b.Events)
 }
 
@@ -100,7 +108,14 @@ func (m *model) change(old, next *mail.Delivery) {
 	delete(m.ds, old.ID)
 	if m.left[old.Message]--; m.left[old.Message] == 0 {
 		delete(m.left, old.Message)
-		delete(m.bodies, old.Message)
+		m.forget(old.Message)
+	}
+}
+
+// forget drops content that nobody needs any more.
+func (m *model) forget(id mail.MessageID) {
+	if m.left[id] == 0 && !m.owed[id] {
+		delete(m.bodies, id)
 	}
 }
 
@@ -184,7 +199,9 @@ func (sc *script) next() step {
 			b.InboxDone = append(b.InboxDone, seq)
 		}
 		return sc.batch("mixed", b)
-	case n < 93:
+	case n < 91:
+		return sc.batch("archived", sc.archived())
+	case n < 94:
 		next := sc.m.clone()
 		next.seq++
 		next.inbox[next.seq] = fmt.Sprint("report ", next.seq)
@@ -210,6 +227,7 @@ func (sc *script) small() *Acceptance {
 		copyHash := [32]byte(sc.body(32))
 		a.Idempotency = &IdempotencyRecord{Account: "acme", KeyHash: copyHash, At: testTime, Response: []byte(a.Message.ID.String())}
 	}
+	a.Archive = sc.rng.IntN(3) == 0
 	if sc.rng.IntN(5) == 0 {
 		a.Deliveries[0].Held, a.Deliveries[0].Due = "a hold", a.Deliveries[0].ExpiresAt
 	}
@@ -233,6 +251,7 @@ func writeContent(s *Spool, id mail.MessageID, body []byte) (*ContentWriter, err
 func (sc *script) large() step {
 	body := sc.body(5000 + sc.rng.IntN(20000))
 	a := newAcceptance("acme", sc.domain(), 1+sc.rng.IntN(2), body)
+	a.Archive = sc.rng.IntN(2) == 0
 	b := &Batch{Accept: []*Acceptance{a}}
 	next := sc.m.clone()
 	next.apply(b)
@@ -252,10 +271,10 @@ func (sc *script) staged() step {
 	n := 2 + sc.rng.IntN(len(all.Deliveries)-1)
 	first, rest := all.Deliveries[:n], all.Deliveries[n:]
 	firstEvents, restEvents := all.Events[:n], all.Events[n:]
-	a := &Acceptance{Message: all.Message, Body: body, Deliveries: rest, Events: restEvents, Staged: n}
+	a := &Acceptance{Message: all.Message, Body: body, Deliveries: rest, Events: restEvents, Staged: n, Archive: sc.rng.IntN(2) == 0}
 
 	next := sc.m.clone()
-	next.apply(&Batch{Accept: []*Acceptance{{Message: all.Message, Body: body, Deliveries: all.Deliveries, Events: restEvents}}})
+	next.apply(&Batch{Accept: []*Acceptance{{Message: all.Message, Body: body, Deliveries: all.Deliveries, Events: restEvents, Archive: a.Archive}}})
 	next.add(firstEvents)
 	external := len(body) > scriptInline
 	if external {
@@ -313,6 +332,22 @@ func (sc *script) settle() *Batch {
 		} else {
 			b.Settle = append(b.Settle, settled(d))
 		}
+	}
+	return b
+}
+
+// archived is what an archiver commits: content it has copied, and now and then a message it owes nothing.
+func (sc *script) archived() *Batch {
+	b := &Batch{}
+	ids := slices.SortedFunc(maps.Keys(sc.m.owed), func(a, b mail.MessageID) int { return bytes.Compare(a[:], b[:]) })
+	b.Archived = ids[:min(len(ids), 1+sc.rng.IntN(3))]
+	if sc.rng.IntN(4) == 0 {
+		if live := slices.SortedFunc(maps.Keys(sc.m.left), func(a, b mail.MessageID) int { return bytes.Compare(a[:], b[:]) }); len(live) > 0 {
+			b.Archived = append(b.Archived[:len(b.Archived):len(b.Archived)], live[0])
+		}
+	}
+	if sc.rng.IntN(2) == 0 {
+		b.Settle = sc.settle().Settle
 	}
 	return b
 }
@@ -383,6 +418,24 @@ func (m *model) differs(ctx context.Context, s *Spool, crashed bool) (string, er
 	}
 	if diff := differ(want, got); diff != "" {
 		return "deliveries: " + diff, nil
+	}
+	owed := map[mail.MessageID]bool{}
+	var after mail.MessageID
+	for {
+		page, err := s.Owed(ctx, after, 3)
+		if err != nil {
+			return "", err
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, id := range page {
+			owed[id] = true
+		}
+		after = page[len(page)-1]
+	}
+	if diff := differ(m.owed, owed); diff != "" {
+		return "content owed to the archive: " + diff, nil
 	}
 	events, err := s.ReadOutbox(ctx, 0, 1<<30)
 	if err != nil {

@@ -131,18 +131,25 @@ func fill(f vfs.File, size int64) error {
 	return f.Sync()
 }
 
-// ReleaseBallast removes the ballast file, so that a full disk has room to work again. Maintain makes it anew once
-// there is space.
-func (s *Spool) ReleaseBallast() error { return Free(s.o.Dir, s.o.FS) }
-
-// Free removes the ballast file of the spool in dir, which may be open in another process. fs nil: the operating
-// system's file system.
-func Free(dir string, fs vfs.FS) error {
+// Free removes the ballast file of the spool in dir, which may be open in another process, so that a full disk has room to work
+// again, and returns the octets it held: 0 where there was none. Maintain makes it anew once there is space. fs nil: the operating system's file system.
+func Free(dir string, fs vfs.FS) (freed int64, err error) {
 	if fs == nil {
 		fs = vfs.Default
 	}
-	if err := fs.Remove(fs.PathJoin(dir, ballastFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("spool: release ballast: %w", err)
+	if err := isSpool(fs, dir); err != nil {
+		return 0, err
 	}
-	return nil
+	path := fs.PathJoin(dir, ballastFile)
+	info, err := fs.Stat(path)
+	if err == nil {
+		err = fs.Remove(path)
+	}
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("spool: release ballast: %w", err)
+	}
+	return info.Size(), nil
 }

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -84,8 +85,8 @@ func TestBallast(t *testing.T) {
 		t.Errorf("ballast of %d", size())
 	}
 	free.Store(0)
-	if err := s.ReleaseBallast(); err != nil || size() != -1 {
-		t.Errorf("released: %v, %d", err, size())
+	if n, err := Free("/spool", fs); err != nil || n != o.Ballast || size() != -1 {
+		t.Errorf("released %d: %v, %d", n, err, size())
 	}
 	if err := s.Maintain(t.Context()); err != nil || size() != -1 {
 		t.Errorf("made again on a full disk: %v, %d", err, size())
@@ -94,10 +95,12 @@ func TestBallast(t *testing.T) {
 	if err := s.Maintain(t.Context()); err != nil || size() != o.Ballast {
 		t.Errorf("not made again: %v, %d", err, size())
 	}
-	if err := Free("/spool", fs); err != nil || size() != -1 {
-		t.Errorf("freed from outside: %v, %d", err, size())
+	for _, want := range []int64{o.Ballast, 0} {
+		if n, err := Free("/spool", fs); err != nil || n != want || size() != -1 {
+			t.Errorf("freed %d: %v, %d", n, err, size())
+		}
 	}
-	if err := Free("/spool", fs); err != nil {
-		t.Errorf("freed twice: %v", err)
+	if _, err := Free("/elsewhere", fs); err == nil || !strings.Contains(err.Error(), "no spool") {
+		t.Errorf("freed where there is no spool: %v", err)
 	}
 }

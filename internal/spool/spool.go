@@ -58,6 +58,8 @@ type Spool struct {
 	cache    cache
 	space    space
 	notify   chan struct{}
+
+	notifyOwed chan struct{}
 }
 
 // ID returns the spool's id.

@@ -13,7 +13,10 @@ import (
 // can after it, their accepted events first.
 func TestStagedAcceptance(t *testing.T) {
 	s := openTest(t, testOptions(nil))
-	const n = 2500
+	n := 2500
+	if testing.Short() {
+		n = 1000
+	}
 	a := newAcceptance("acme", "example.net", n, []byte("to many"))
 	id, all, events := a.Message.ID, a.Deliveries, a.Events
 	q := all[0].Queue
@@ -58,7 +61,7 @@ func TestStagedAcceptance(t *testing.T) {
 	if list, page := visible(); list != n || page != n {
 		t.Errorf("after: %d listed, %d in the page", list, page)
 	}
-	if c := s.Counts(); c != (Counts{Deliveries: n, Messages: 1, Outbox: n}) {
+	if c := s.Counts(); c != (Counts{Deliveries: int64(n), Messages: 1, Outbox: int64(n)}) {
 		t.Errorf("after: %+v", c)
 	}
 	got, err := s.ReadOutbox(t.Context(), 0, 2*n)

@@ -32,6 +32,7 @@ type state struct {
 	inbox  uint64 // number of the last inbox entry
 	newest time.Time
 	counts Counts
+	id     mail.SpoolID // of the spool, a second time: Salvage finds it here where the other is lost
 }
 
 func (st *state) append(b []byte) []byte {
@@ -46,7 +47,8 @@ func (st *state) append(b []byte) []byte {
 	b = putInt(b, 8, st.counts.InFlight)
 	b = putInt(b, 9, st.counts.Messages)
 	b = putInt(b, 10, st.counts.Inbox)
-	return putInt(b, 11, st.counts.Quarantined)
+	b = putInt(b, 11, st.counts.Quarantined)
+	return putUint(b, 12, uint64(st.id))
 }
 
 func (st *state) decode(b []byte) error {
@@ -79,6 +81,8 @@ func (st *state) decode(b []byte) error {
 			st.counts.Inbox = f.int()
 		case 11:
 			st.counts.Quarantined = f.int()
+		case 12:
+			st.id = mail.SpoolID(f.num)
 		}
 	}
 	return f.err()
@@ -118,7 +122,7 @@ func (i identity) write(db *pebble.DB) error {
 	if err := b.Set(keyFormat, binary.BigEndian.AppendUint32(nil, i.format), nil); err != nil {
 		return err
 	}
-	st := state{oldest: 1}
+	st := state{oldest: 1, id: i.id}
 	if err := b.Set(keyState, st.append(nil), nil); err != nil {
 		return err
 	}

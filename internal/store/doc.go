@@ -4,7 +4,7 @@
 //
 // Its doors are the interfaces in store.go, small and grouped by use, so that a room asks for no more than it needs:
 // Platform for manage, Suppressions for suppression look-ups, Ledger for quotas, Recorder for the projector, Record
-// for everyone who reads. Store is all of them; an adapter implements Store with one type.
+// for everyone who reads, Webhooks for webhook. Store is all of them; an adapter implements Store with one type.
 //
 // Guarantees, which the contract suite in storetest checks for every adapter: ApplyState changes everything it is
 // given, with the audit entries, or nothing. WriteEvents never applies an event twice and never moves the watermark

@@ -18,13 +18,19 @@ const (
 	KindRoute   Kind = "route"
 	KindPolicy  Kind = "policy"
 	KindHold    Kind = "hold"
+
+	KindLegalHold Kind = "legal_hold"
 )
+
+// KindSuppression is the kind of audit entries about the suppression list. Their name is the address; it is empty where
+// they tell of many.
+const KindSuppression Kind = "suppression"
 
 // Change puts or deletes one entry of the platform's state. Make it with PutAccount and its like, or Delete.
 type Change struct {
 	Kind  Kind
 	Name  string
-	Value any // platform.Account, Pool, Source, Route, Policy or Hold; nil deletes
+	Value any // platform.Account, Pool, Source, Route, Policy, Hold or LegalHold; nil deletes
 }
 
 // PutAccount adds or replaces an account with its senders and credentials.
@@ -44,6 +50,9 @@ func PutPolicy(p platform.Policy) Change { return Change{KindPolicy, p.Name, p} 
 
 // PutHold adds or replaces a hold.
 func PutHold(h platform.Hold) Change { return Change{KindHold, h.Name, h} }
+
+// PutLegalHold adds or replaces a legal hold.
+func PutLegalHold(h platform.LegalHold) Change { return Change{KindLegalHold, h.Name, h} }
 
 // Delete removes an entry.
 func Delete(kind Kind, name string) Change { return Change{Kind: kind, Name: name} }
@@ -86,11 +95,13 @@ const (
 
 // AuditQuery selects audit entries. The zero query selects the newest.
 type AuditQuery struct {
-	Kind   Kind
-	Name   string
-	Actor  string
-	Before int64 // entries with a smaller id; 0: from the newest
-	Max    int   // 0: DefaultPage
+	Kind  Kind
+	Name  string
+	Actor string
+	// Since and Until bound AuditEntry.At; zero: unbounded. Until is exclusive.
+	Since, Until time.Time
+	Before       int64 // entries with a smaller id; 0: from the newest
+	Max          int   // 0: DefaultPage
 }
 
 // AlertQuery selects alerts.
@@ -100,17 +111,26 @@ type AlertQuery struct {
 	Max     int // 0: DefaultPage
 }
 
-// SuppressionQuery selects suppressions.
+// FailuresKept is how long failures are remembered: as long as anything is decided by them.
+const FailuresKept = 90 * 24 * time.Hour
+
+// SuppressionQuery selects suppressions. Filters that are empty match everything.
 type SuppressionQuery struct {
 	// Account selects entries of one account; "" those of all accounts and of the platform.
 	Account string
 	// Platform selects only entries of the whole platform; Account must be empty.
 	Platform bool
-	Stream   mail.Stream // ""; all
-	Reason   string
+	Stream   mail.Stream // entries of that stream alone; ""; all
+	Class    platform.Cause
+	Reason   string // the whole reason
 	Contains string // part of the address
-	Cursor   string
-	Max      int // 0: DefaultPage
+	Domain   string // of the address; entries kept as a hash have none
+	Receiver string
+	Actor    string
+	// Since and Until bound Suppression.Since; zero: unbounded. Until is exclusive.
+	Since, Until time.Time
+	Cursor       string
+	Max          int // 0: DefaultPage
 }
 
 // DefaultPage and MaxPage bound what one page of a list holds.

@@ -95,9 +95,11 @@ type SearchQuery struct {
 	Class     mail.Class
 	Route     string
 	Source    string
-	From, To  time.Time // of the creation; zero: unbounded; To is exclusive
-	Cursor    string    // SearchPage.Next of the page before
-	Max       int       // 0: DefaultPage
+	// Hosts are MX hosts of the last attempt, any case: one of them, or with a leading dot any host below the name.
+	Hosts    []string
+	From, To time.Time // of the creation; zero: unbounded; To is exclusive
+	Cursor   string    // SearchPage.Next of the page before
+	Max      int       // 0: DefaultPage
 }
 
 // SearchPage is one page of a search.
@@ -119,9 +121,35 @@ const (
 	PerAccount Question = "account"
 	// PerSite: receiver, site, type, class. Sites beyond MaxSites in an hour are counted as OtherSites.
 	PerSite Question = "site"
-	// PerRoute: route, source, type.
+	// PerRoute: route, source, type, class.
 	PerRoute Question = "route"
+	// PerSender: account, sender, type, class. Beyond MaxSenders of an account in an hour they are OtherSenders.
+	PerSender Question = "sender"
+
+	// The next ones tell what became of the mail accepted in the time asked for, as of now: see Question.Cohort.
+
+	// PerOutcome: account, stream, outcome, class.
+	PerOutcome Question = "outcome"
+	// PerSenderOutcome: account, sender, outcome, class; whole days. Beyond MaxSenders a day they are OtherSenders.
+	PerSenderOutcome Question = "sender_outcome"
+	// PerDomainOutcome: account, domain, outcome, class; whole days, and only what is over. Recipient domains beyond
+	// MaxDomains of an account in a day are OtherDomains.
+	PerDomainOutcome Question = "domain_outcome"
+	// PerMark: account, stream, mark; whole days.
+	PerMark Question = "mark"
+	// PerSpeed: account, stream, within (see Speeds); whole days. The delay is the sum of the times.
+	PerSpeed Question = "speed"
 )
+
+// Cohort reports whether the question counts deliveries by when they were accepted, rather than events by when they
+// happened.
+func (q Question) Cohort() bool {
+	switch q {
+	case PerOutcome, PerSenderOutcome, PerDomainOutcome, PerMark, PerSpeed:
+		return true
+	}
+	return false
+}
 
 // Dimension is what a question can be asked by.
 type Dimension string
@@ -136,6 +164,11 @@ const (
 	BySite     Dimension = "site"
 	ByRoute    Dimension = "route"
 	BySource   Dimension = "source"
+	BySender   Dimension = "sender" // domain of the author, else of the envelope sender
+	ByDomain   Dimension = "domain" // of the recipient
+	ByOutcome  Dimension = "outcome"
+	ByMark     Dimension = "mark"
+	BySpeed    Dimension = "within"
 )
 
 // Dimensions returns what the question can be asked by; nil for an unknown question.
@@ -146,7 +179,19 @@ func (q Question) Dimensions() []Dimension {
 	case PerSite:
 		return []Dimension{ByReceiver, BySite, ByType, ByClass}
 	case PerRoute:
-		return []Dimension{ByRoute, BySource, ByType}
+		return []Dimension{ByRoute, BySource, ByType, ByClass}
+	case PerSender:
+		return []Dimension{ByAccount, BySender, ByType, ByClass}
+	case PerOutcome:
+		return []Dimension{ByAccount, ByStream, ByOutcome, ByClass}
+	case PerSenderOutcome:
+		return []Dimension{ByAccount, BySender, ByOutcome, ByClass}
+	case PerDomainOutcome:
+		return []Dimension{ByAccount, ByDomain, ByOutcome, ByClass}
+	case PerMark:
+		return []Dimension{ByAccount, ByStream, ByMark}
+	case PerSpeed:
+		return []Dimension{ByAccount, ByStream, BySpeed}
 	}
 	return nil
 }
@@ -167,10 +212,11 @@ const (
 	StepDay   Step = "day"  // UTC
 )
 
-// StatsQuery asks how many events there were. Times are widened to whole hours.
+// StatsQuery asks how many events, or deliveries, there were. Times are widened to whole hours, for questions that count
+// whole days to whole days.
 type StatsQuery struct {
 	Of       Question
-	From, To time.Time // of the event; To is exclusive
+	From, To time.Time // of the event, of a Cohort question of the acceptance; To is exclusive
 	Step     Step
 	By       []Dimension          // kept apart; the others are summed
 	Where    map[Dimension]string // only rows with these values
@@ -187,7 +233,22 @@ type StatsRow struct {
 	Site     string         `json:"site,omitempty"`
 	Route    string         `json:"route,omitempty"`
 	Source   string         `json:"source,omitempty"`
+	Sender   string         `json:"sender,omitempty"`
+	Domain   string         `json:"domain,omitempty"`
+	Outcome  Outcome        `json:"outcome,omitempty"`
+	Mark     Mark           `json:"mark,omitempty"`
+	Within   string         `json:"within,omitempty"`
 	Count    int64          `json:"count"`
 	// Delay is the sum of the times from acceptance to the event, of delivered and relayed events.
 	Delay time.Duration `json:"delay_ns,omitempty"`
+}
+
+// AcceptedQuery asks when an address last took mail.
+type AcceptedQuery struct {
+	Recipient string // full address, any case
+	// Since is how far back is looked.
+	Since time.Time
+	// Delivered and Relayed are up to when an acceptance counts, by the recipient's own MX and by a relay: what a report
+	// may still contradict does not prove as much. Both are exclusive.
+	Delivered, Relayed time.Time
 }

@@ -22,6 +22,8 @@ var (
 	ErrBadCursor = errors.New("store: not a valid cursor")
 	// ErrBadQuery: the query asks for something the store cannot answer; the text says what.
 	ErrBadQuery = errors.New("store: bad query")
+	// ErrArchiveKey: an archive does not open with this master key, or what is in it was changed.
+	ErrArchiveKey = errors.New("store: the archive does not open with this master key, or is damaged")
 )
 
 // Store is everything an adapter offers.
@@ -33,6 +35,10 @@ type Store interface {
 	Meta
 	Recorder
 	Record
+	Reports
+	Erasures
+	Webhooks
+	Replies
 
 	// Backup writes a consistent copy into dir, which must not exist or be empty, while everything goes on. A copy
 	// laid in the place of the store's folder is a store. See DESIGN.md for what a restored record catches up by itself.
@@ -47,8 +53,12 @@ type Store interface {
 // Maintained says what Maintain removed.
 type Maintained struct {
 	Days         []string // days of the record, as YYYY-MM-DD
+	Transcripts  int64    // dialogues
 	Suppressions int64
+	Failures     int64
 	LedgerRows   int64
+	// WebhookAttempts counts entries that were too old; those beyond the newest of a webhook are not counted.
+	WebhookAttempts int64
 }
 
 // Platform keeps the declared state of the platform.
@@ -80,19 +90,47 @@ type Alerts interface {
 	ListAlerts(ctx context.Context, q AlertQuery) ([]platform.Alert, error)
 }
 
-// Suppressions keeps the addresses that must not be mailed. Addresses are compared octet by octet: the caller brings
-// them into the form it looks them up by.
+// Suppressions keeps the addresses that must not be mailed, and the failures that speak against addresses. Addresses are
+// compared octet by octet: the caller brings them into the form it looks them up by.
 type Suppressions interface {
 	// PutSuppressions adds or replaces entries by (address, account, stream), with the audit entries, at once.
 	PutSuppressions(ctx context.Context, list []platform.Suppression, audit ...AuditEntry) error
-	// SuppressionsOf returns every entry for the address, of all accounts, expired ones included.
-	SuppressionsOf(ctx context.Context, address string) ([]platform.Suppression, error)
+	// MergeSuppressions adds entries; one that is there already is replaced only by one that lasts longer. It returns how
+	// many were added, and how many replaced.
+	MergeSuppressions(ctx context.Context, list []platform.Suppression, audit ...AuditEntry) (Merged, error)
+	// SuppressionsOf returns every entry for the addresses, of all accounts, expired ones included.
+	SuppressionsOf(ctx context.Context, addresses ...string) ([]platform.Suppression, error)
 	// ListSuppressions returns entries in order of address, and the cursor of the next page, "" at the end.
 	ListSuppressions(ctx context.Context, q SuppressionQuery) (list []platform.Suppression, next string, err error)
-	// DeleteSuppression removes one entry, with the audit entries. It returns ErrNotFound.
+	// CountSuppressions returns how many entries the query selects, whatever its cursor and page.
+	CountSuppressions(ctx context.Context, q SuppressionQuery) (int64, error)
+	// DeleteSuppression removes one entry and the failures remembered of that account and address, with the audit
+	// entries. It returns ErrNotFound.
 	DeleteSuppression(ctx context.Context, account string, stream mail.Stream, address string, audit ...AuditEntry) error
-	// SuppressedAddresses calls fn once for each address that has an entry, until fn returns an error.
-	SuppressedAddresses(ctx context.Context, fn func(address string) error) error
+	// DeleteSuppressions removes all entries the query selects, whatever its cursor and page, and the failures
+	// remembered of their accounts and addresses, with the audit entry that audit makes of their number (nil: none).
+	DeleteSuppressions(ctx context.Context, q SuppressionQuery, audit func(n int64) AuditEntry) (int64, error)
+	// SuppressionKeys calls fn once for each (address, account) that has an entry, until fn returns an error.
+	SuppressionKeys(ctx context.Context, fn func(address, account string) error) error
+
+	// RecordFailure remembers a failure and, where put is not nil, merges put, with its audit entry if that changed
+	// something; all of it or nothing. A failure that is remembered already changes nothing.
+	RecordFailure(ctx context.Context, f platform.Failure, put *platform.Suppression, audit AuditEntry) (Recorded, error)
+	// FailuresOf returns what is remembered of an account and address, in order of time.
+	FailuresOf(ctx context.Context, account, address string) ([]platform.Failure, error)
+	// EraseSuppressed forgets an address: its entries, and what the audit log says of them, get hash in its place and
+	// the class in the place of their reason; its failures go. It returns how many entries there were. Where there was
+	// nothing, nothing is audited.
+	EraseSuppressed(ctx context.Context, address, hash string, audit ...AuditEntry) (int64, error)
+}
+
+// Merged says what MergeSuppressions did.
+type Merged struct{ Added, Replaced int64 }
+
+// Recorded says what RecordFailure did.
+type Recorded struct {
+	Fresh bool // the failure was not known
+	Put   bool // the entry was added, or replaced one that did not last as long
 }
 
 // Ledger hands out quotas in durable blocks. What was granted stays granted: a crash forfeits the open block and never
@@ -148,10 +186,18 @@ type Record interface {
 	Events(ctx context.Context, q EventQuery) (EventPage, error)
 	// Tail returns the cursor behind the last event recorded: where one starts who wants only what is new.
 	Tail(ctx context.Context) (Cursor, error)
+	// Resends returns the messages that sent a message again, oldest first, at most MaxPage.
+	Resends(ctx context.Context, original mail.MessageID) ([]mail.MessageID, error)
 	// Search finds deliveries, newest first, a page at a time.
 	Search(ctx context.Context, q SearchQuery) (SearchPage, error)
+	// LastAccepted returns when an address took mail that did not come back, anybody's: of the newest day there was such
+	// mail; zero: not within the query's time.
+	LastAccepted(ctx context.Context, q AcceptedQuery) (time.Time, error)
 	// Stats sums the hourly rollups.
 	Stats(ctx context.Context, q StatsQuery) ([]StatsRow, error)
+	// Failures calls fn for deliveries that failed or are put off, newest first, until fn returns an error. more
+	// reports that there are others behind the last one.
+	Failures(ctx context.Context, q FailureQuery, fn func(*Failure) error) (more bool, err error)
 }
 
 // MaxWait is how long WaitFor waits at most: what a reader is made to wait for its own write.

@@ -26,15 +26,21 @@ type draft struct {
 	settings   settings // of a structured request; X-Postroad fields of the message come before them
 	private    bool     // each recipient gets a copy of its own: the stored content has no To
 	idem       *spool.IdempotencyRecord
+	letter     bool // the platform writes it: see Letter
+	resentOf   mail.MessageID
+	force      bool // also to who is suppressed
 }
 
 // accept checks the content against the policies, stores it and commits the message.
 func (s *Service) accept(ctx context.Context, d draft, in *intake) (*Receipt, error) {
 	now := s.now()
 	snap := s.snapshot()
-	p, err := current(snap, d.p)
-	if err != nil {
-		return nil, err
+	p := d.p
+	if !d.letter {
+		var err error
+		if p, err = current(snap, d.p); err != nil {
+			return nil, err
+		}
 	}
 	id := mail.NewMessageID(now)
 	host := snap.Hostname
@@ -49,7 +55,10 @@ func (s *Service) accept(ctx context.Context, d draft, in *intake) (*Receipt, er
 		authors.Sender = &head.Sender
 	}
 	who, err := tenant.Identify(snap, p.Account, authors)
-	if err != nil {
+	switch {
+	case err != nil && d.letter:
+		who = tenant.Identity{} // the platform may write what the account could not; it is not verified by that
+	case err != nil:
 		return nil, refusal(err)
 	}
 	set := d.settings.merge(head.Controls)
@@ -57,9 +66,11 @@ func (s *Service) accept(ctx context.Context, d draft, in *intake) (*Receipt, er
 	if err := set.check(s, p.Credential.Stream, now); err != nil {
 		return nil, err
 	}
-	undo, err := s.charge(ctx, p.Account, len(d.recipients), now)
-	if err != nil {
-		return nil, err
+	undo := func() {}
+	if !d.letter {
+		if undo, err = s.charge(ctx, p.Account, len(d.recipients), now); err != nil {
+			return nil, err
+		}
 	}
 	receipt, err := s.commit(ctx, d, p, in, head, set, who, id, now)
 	if err != nil {
@@ -129,7 +140,7 @@ func (s *Service) commit(ctx context.Context, d draft, p platform.Principal, in 
 		ID: id, Account: p.Account.Name, Credential: p.Credential.Name, Stream: set.stream, From: d.from,
 		AcceptedAt: now, SendAt: set.sendAt, ExpiresAt: set.expiresAt.Truncate(time.Microsecond),
 		HeaderFrom: head.From.String(), Subject: head.Subject, RFC822ID: head.MessageID, Tags: set.tags, Metadata: set.metadata,
-		Size: c.size, Recipients: len(d.recipients),
+		Size: c.size, Recipients: len(d.recipients), ResentOf: d.resentOf,
 		EightBit: c.facts.EightBit || (head.EightBit && !head.UTF8), UTF8: head.UTF8,
 		RequireTLS: d.env.RequireTLS || set.requireTLS, Verified: who.Verified, EnvID: d.env.EnvID, Ret: d.env.Ret,
 		Content: mail.Content{Kind: mail.ContentRaw, BodyOffset: c.offset, BodyHash: c.hash, External: c.file != nil},
@@ -147,11 +158,18 @@ func (s *Service) commit(ctx context.Context, d draft, p platform.Principal, in 
 	return receipt, err
 }
 
+// archived reports whether the content of a message is to be kept after its last delivery. The account is looked up by
+// name: a letter may be written for one that is not declared.
+func (s *Service) archived(m *mail.Message) bool {
+	a := s.snapshot().Account(m.Account)
+	return a != nil && a.Archive.Keeps(m.Stream)
+}
+
 // commitDeliveries makes the deliveries and commits. More than spool.MaxStage of them are staged first, and become
 // visible with the message's own frame.
 func (s *Service) commitDeliveries(ctx context.Context, d draft, m *mail.Message, c stored) (_ *Receipt, err error) {
 	receipt := &Receipt{Message: m.ID, Count: len(d.recipients), Recipients: make([]RecipientResult, 0, min(len(d.recipients), MaxListed))}
-	acc := &spool.Acceptance{Message: m, Body: c.body, Idempotency: d.idem}
+	acc := &spool.Acceptance{Message: m, Body: c.body, Idempotency: d.idem, Archive: s.archived(m)}
 	staged := map[mail.QueueKey]bool{} // queues with staged deliveries; a stage of suppressed recipients alone has none
 	begun := false
 	defer func() {
@@ -171,7 +189,8 @@ func (s *Service) commitDeliveries(ctx context.Context, d draft, m *mail.Message
 			acc.Staged += len(acc.Deliveries)
 			acc.Deliveries, acc.Events = nil, nil
 		}
-		if err := s.addDelivery(ctx, acc, receipt, m, &d.recipients[i]); err != nil {
+		exempt := d.force || d.letter && IsContact(s.snapshot(), m.Account, d.recipients[i].addr)
+		if err := s.addDelivery(ctx, acc, receipt, m, &d.recipients[i], exempt); err != nil {
 			return nil, err
 		}
 	}
@@ -193,8 +212,9 @@ func (s *Service) commitDeliveries(ctx context.Context, d draft, m *mail.Message
 	return receipt, nil
 }
 
-// addDelivery adds one recipient to an acceptance: as a delivery, or as a suppressed event.
-func (s *Service) addDelivery(ctx context.Context, acc *spool.Acceptance, receipt *Receipt, m *mail.Message, r *recipient) error {
+// addDelivery adds one recipient to an acceptance: as a delivery, or as a suppressed event. exempt: whatever the
+// suppression list says of it.
+func (s *Service) addDelivery(ctx context.Context, acc *spool.Acceptance, receipt *Receipt, m *mail.Message, r *recipient, exempt bool) error {
 	now := m.AcceptedAt
 	d := &mail.Delivery{
 		ID: mail.NewDeliveryID(now), Message: m.ID, Queue: mail.QueueKey{Account: m.Account, Stream: m.Stream, Domain: r.addr.Domain},
@@ -210,10 +230,10 @@ func (s *Service) addDelivery(ctx context.Context, acc *spool.Acceptance, receip
 		At: now, Account: m.Account, Stream: m.Stream, Message: m.ID, Delivery: d.ID, Recipient: r.addr.String(),
 	}
 	accepted := event
-	accepted.Type, accepted.Envelope = mail.EventAccepted, m
+	accepted.Type, accepted.Envelope, accepted.Notify, accepted.ORcpt = mail.EventAccepted, m, r.Notify, r.ORcpt
 	acc.Events = append(acc.Events, &accepted)
 	result := RecipientResult{Address: event.Recipient, Delivery: d.ID, Status: StatusQueued}
-	if s.o.Suppressed != nil {
+	if s.o.Suppressed != nil && !exempt {
 		why, is, err := s.o.Suppressed(ctx, m.Account, m.Stream, r.addr)
 		if err != nil {
 			return &Error{Kind: Unavailable, Detail: "the suppression list could not be read; try again later", Err: err}
@@ -221,7 +241,7 @@ func (s *Service) addDelivery(ctx context.Context, acc *spool.Acceptance, receip
 		if is {
 			// Accepted, so that the submitter need not handle it, and said at once what becomes of it.
 			suppressed := event
-			suppressed.Type, suppressed.Reason = mail.EventSuppressed, why.Reason
+			suppressed.Type, suppressed.Reason, suppressed.Notify = mail.EventSuppressed, why.Reason, r.Notify
 			acc.Events = append(acc.Events, &suppressed)
 			result.Status, result.Reason = StatusSuppressed, why.Reason
 			receipt.list(result)

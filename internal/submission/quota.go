@@ -114,6 +114,7 @@ func (s *Service) charge(ctx context.Context, a *platform.Account, n int, now ti
 		}
 		if !ok {
 			undo()
+			s.o.OverQuota(a.Name, l.name)
 			e := refuse(Quota, "", "account %s has not enough left of its quota of %d %s", a.Name, l.limit, l.name)
 			e.After = begin.Add(l.period).Sub(now)
 			return nil, e

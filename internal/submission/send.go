@@ -15,7 +15,6 @@ import (
 	"github.com/postroad/postroad/internal/message"
 	"github.com/postroad/postroad/internal/platform"
 	"github.com/postroad/postroad/internal/smtp"
-	"github.com/postroad/postroad/internal/tenant"
 )
 
 // Send accepts one message as an application asks for it. When it returns without error, the message is on disk.
@@ -23,14 +22,11 @@ import (
 func (s *Service) Send(ctx context.Context, p platform.Principal, r Request) (_ *Receipt, err error) {
 	client := Client{IP: r.ClientIP, Protocol: r.Protocol}
 	defer func() { s.logRefusal(ctx, p, client, err) }()
-	now, err := current(s.snapshot(), p)
+	now, err := sending(s.snapshot(), p, r.ClientIP)
 	if err != nil {
 		return nil, err
 	}
 	p = now
-	if err := tenant.MaySend(p, r.ClientIP); err != nil {
-		return nil, refusal(err)
-	}
 	d := draft{
 		p: p, client: client, env: Envelope{RequireTLS: r.RequireTLS},
 		settings: settings{stream: r.Stream, tags: r.Tags, metadata: r.Metadata, sendAt: r.SendAt, expiresAt: r.ExpiresAt},

@@ -44,6 +44,9 @@ type Options struct {
 	Suppressed func(ctx context.Context, account string, stream mail.Stream, a mail.Address) (platform.Suppression, bool, error)
 	// TakeQuota takes up to want from the durable ledger entry key of a period, whose sum may not pass limit.
 	TakeQuota func(ctx context.Context, key, period string, want, limit int64) (int64, error)
+	// OverQuota is told each time mail is refused because a quota of the account, named in words, is used up; it must not
+	// block. nil: nobody is told.
+	OverQuota func(account, quota string)
 
 	MaxSize       int64 // octets of one message; 0: smtp.DefaultMaxSize
 	MaxRecipients int   // of one SMTP transaction; 0: 1,000
@@ -72,6 +75,9 @@ const maxShorten = 2
 func New(o Options) (*Service, error) {
 	if o.Spool == nil || o.Snapshot == nil || o.Added == nil || o.TakeQuota == nil {
 		return nil, errors.New("submission: Spool, Snapshot, Added and TakeQuota are required")
+	}
+	if o.OverQuota == nil {
+		o.OverQuota = func(string, string) {}
 	}
 	if o.MaxSize == 0 {
 		o.MaxSize = smtp.DefaultMaxSize

@@ -93,14 +93,11 @@ func (s *Service) Begin(ctx context.Context, p platform.Principal, c Client, fro
 	defer func() { s.logRefusal(ctx, p, c, err) }()
 	snap := s.snapshot()
 	// The session may be older than the last change of the account: look it up again.
-	now, err := current(snap, p)
+	now, err := sending(snap, p, c.IP)
 	if err != nil {
 		return nil, err
 	}
 	p = now
-	if err := tenant.MaySend(p, c.IP); err != nil {
-		return nil, refusal(err)
-	}
 	if env.Size > s.o.MaxSize {
 		return nil, refuse(TooLarge, "SIZE", "the message has %d octets, the limit is %d", env.Size, s.o.MaxSize)
 	}
@@ -136,6 +133,18 @@ func current(snap *platform.Snapshot, p platform.Principal) (platform.Principal,
 		}
 	}
 	return platform.Principal{}, refuse(Forbidden, "credential", "credential %s of account %s is there no more", p.Credential.Name, p.Account.Name)
+}
+
+// sending is current for a principal who wants to send from ip.
+func sending(snap *platform.Snapshot, p platform.Principal, ip netip.Addr) (platform.Principal, error) {
+	p, err := current(snap, p)
+	if err != nil {
+		return platform.Principal{}, err
+	}
+	if err := tenant.MaySend(p, ip); err != nil {
+		return platform.Principal{}, refusal(err)
+	}
+	return p, nil
 }
 
 // AddRecipient adds a recipient. One that is named twice gets the message once. Its errors are those of RCPT TO:

@@ -57,15 +57,24 @@ func scoreReplies(dir string, p part, s *scores) error {
 	rules := bounce.Default()
 	for _, row := range t.rows {
 		text := t.get(row, "text")
-		if !p.takes(replyKey(t.get(row, "source"), text)) {
+		key := replyKey(t.get(row, "source"), text)
+		if !p.takes(key) {
 			continue
 		}
+		s.aside = p == all && held.takes(key)
 		in := bounce.Input{Text: text}
 		if in.Code, err = strconv.Atoi(t.get(row, "code")); err != nil {
 			return fmt.Errorf("code %q: %w", t.get(row, "code"), err)
 		}
 		in.Enhanced, _, _ = smtp.ParseEnhanced(t.get(row, "enhanced"))
 		v := rules.Reply(in)
+		if s.dropRule {
+			less, err := s.without(v.Rule)
+			if err != nil {
+				return err
+			}
+			v = less.Reply(in)
+		}
 		label, got := t.get(row, "label"), corpusClass(v.Class)
 		ok := accepted(got, label, t.get(row, "alt"))
 		shown := strings.TrimSpace(t.get(row, "code")+" "+t.get(row, "enhanced")) + " " + text

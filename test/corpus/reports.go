@@ -38,8 +38,22 @@ func scoreReports(dir string, p part, s *scores) error {
 		if err != nil {
 			return err
 		}
+		if s.change != nil {
+			raw = s.change(raw)
+		}
+		s.aside = p == all && held.takes(path.Base(file))
 		rep := report.Parse(raw, report.Limits{})
-		s.scoreMail(file, rows[file], rep, rules.Report(rep))
+		vs := rules.Report(rep)
+		if s.dropRule {
+			for i := range vs {
+				less, err := s.without(vs[i].Rule)
+				if err != nil {
+					return err
+				}
+				vs[i] = less.Report(rep)[i]
+			}
+		}
+		s.scoreMail(file, rows[file], rep, vs)
 	}
 	return nil
 }

@@ -31,6 +31,10 @@ type audit struct {
 	deliveries map[mail.DeliveryID]*tracked
 	duplicates int
 	flagged    int
+	late       int      // bounces after delivery
+	order      []string // ids of all events, as a webhook names them
+	told       int      // events the webhook was told of …
+	toldAgain  int      // … and of them, those more than once
 	delivered  int
 	bounced    int
 	inDoubt    int // messages without an answer that had been accepted
@@ -55,6 +59,7 @@ type tracked struct {
 	end       mail.Result
 	uncertain int
 	attempts  int
+	late      int // bounces after delivery
 }
 
 func newAudit(l *ledger, net arrivals) *audit {
@@ -81,6 +86,7 @@ func (a *audit) event(e *mail.Event) error {
 		a.violation("the first event, %s, has number %d", e.ID, e.ID.Seq)
 	}
 	a.next[e.ID.Spool] = e.ID.Seq + 1
+	a.order = append(a.order, e.ID.String())
 
 	d := a.deliveries[e.Delivery]
 	if e.Type == mail.EventAccepted {
@@ -105,6 +111,14 @@ func (a *audit) event(e *mail.Event) error {
 	}
 	if d == nil {
 		a.violation("event %s (%s) is of delivery %s, which was never accepted", e.ID, e.Type, e.Delivery)
+		return nil
+	}
+	if e.Type == mail.EventBounced && e.Late && d.end == mail.Delivered {
+		// What a report tells, hours after the end: the one thing that may follow it, and once.
+		if d.late++; d.late > 1 {
+			a.violation("delivery %s bounced late %d times", e.Delivery, d.late)
+		}
+		a.late++
 		return nil
 	}
 	if d.end != "" {
@@ -158,8 +172,30 @@ func (a *audit) finish(t *trial) {
 	if a.duplicates > t.uncertain {
 		a.violation("%d duplicates, but only %d attempts were open when the platform was killed", a.duplicates, t.uncertain)
 	}
+	if t.hook != nil {
+		a.webhook(t.hook)
+	}
 	if t.kills == 0 && a.duplicates > 0 {
 		a.violation("%d duplicates without a single kill", a.duplicates)
+	}
+}
+
+// webhook checks that the customer was told of every event, in their order, but for what came again after a kill.
+func (a *audit) webhook(h *hook) {
+	told, again := h.told()
+	a.told, a.toldAgain = len(told), again
+	for i, id := range a.order {
+		if i == len(told) {
+			a.violation("LOST: the webhook was told of %d events of %d; the first that is missing is %s", len(told), len(a.order), id)
+			return
+		}
+		if told[i] != id {
+			a.violation("the webhook was told of %s in the place of %s (%d of %d)", told[i], id, i, len(a.order))
+			return
+		}
+	}
+	if len(told) > len(a.order) {
+		a.violation("the webhook was told of %d events, the record has %d", len(told), len(a.order))
 	}
 }
 
@@ -229,6 +265,11 @@ func (a *audit) delivery(s *sent, r recipient, d *tracked) {
 	if d.uncertain > 0 {
 		a.flagged++
 	}
+	if r.late && d.late == 0 {
+		a.violation("LOST: the report about %s for %s was acknowledged, and the record knows nothing of it", s.rfc822, r.address)
+	} else if !r.late && d.late > 0 {
+		a.violation("%s for %s bounced late, and nobody reported it", s.rfc822, r.address)
+	}
 	if extra := copies - 1; extra > 0 {
 		a.duplicates += extra
 		if extra > d.uncertain {
@@ -240,9 +281,9 @@ func (a *audit) delivery(s *sent, r recipient, d *tracked) {
 func (a *audit) summary(t *trial) string {
 	c := a.ledger.count()
 	return fmt.Sprintf("%d kills, %d stops; %d messages accepted (%d recipients), %d without an answer (%d of them accepted), %d refused; "+
-		"%d delivered, %d bounced, %d lost; %d duplicates, %d attempts uncertain (at most %d connections to a host); %d events, %d violations",
+		"%d delivered, %d bounced, %d bounced late, %d lost; %d events told by webhook (%d of them again); %d duplicates, %d attempts uncertain (at most %d connections to a host); %d events, %d violations",
 		t.kills, t.stops, c.accepted, c.recipients, c.doubtful, a.inDoubt, c.refused,
-		a.delivered, a.bounced, a.lost(), a.duplicates, t.uncertain, t.atRisk, a.events, len(a.bad)+a.more)
+		a.delivered, a.bounced, a.late, a.lost(), a.told, a.toldAgain, a.duplicates, t.uncertain, t.atRisk, a.events, len(a.bad)+a.more)
 }
 
 func (a *audit) lost() (n int) {

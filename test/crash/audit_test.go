@@ -43,7 +43,7 @@ func newScene() *scene {
 		want       mail.Result
 	}{{"one@crash.test", "a@c01.test", mail.Delivered}, {"two@crash.test", "unknown@c01.test", mail.Bounced}} {
 		id, d := mail.NewMessageID(now), mail.NewDeliveryID(now)
-		s.ledger.add(&sent{rfc822: m.rfc822, recipients: []recipient{{m.to, m.want}}, answer: accepted, id: id})
+		s.ledger.add(&sent{rfc822: m.rfc822, recipients: []recipient{{address: m.to, want: m.want}}, answer: accepted, id: id})
 		s.add(&mail.Event{Type: mail.EventAccepted, Message: id, Delivery: d, Recipient: m.to, Envelope: &mail.Message{ID: id, RFC822ID: m.rfc822}})
 		s.add(&mail.Event{Type: mail.EventType(m.want), Message: id, Delivery: d, Recipient: m.to, Attempt: &mail.Attempt{N: 1}})
 		if m.want == mail.Delivered {
@@ -58,6 +58,25 @@ func (s *scene) add(e *mail.Event) {
 	s.events = append(s.events, e)
 }
 
+// late makes the first message's recipient one that is reported late, with so many late bounces in the record.
+func (s *scene) late(times int) {
+	s.ledger.list[0].recipients[0].late = true
+	for range times {
+		e := *s.events[1]
+		e.Type, e.Late = mail.EventBounced, true
+		s.add(&e)
+	}
+}
+
+// told has a webhook receiver that was told of these events, by their place.
+func (s *scene) told(places ...int) {
+	h := &hook{times: map[string]int{}}
+	for _, n := range places {
+		h.note(s.events[n].ID.String())
+	}
+	s.trial.hook = h
+}
+
 // TestAudit: every fault the crash test is there to find is found.
 func TestAudit(t *testing.T) {
 	for _, c := range []struct {
@@ -67,7 +86,7 @@ func TestAudit(t *testing.T) {
 	}{
 		{"all is well", func(*scene) {}, ""},
 		{"not in the record", func(s *scene) {
-			s.ledger.add(&sent{rfc822: "three@crash.test", answer: accepted, recipients: []recipient{{"b@c01.test", mail.Delivered}}})
+			s.ledger.add(&sent{rfc822: "three@crash.test", answer: accepted, recipients: []recipient{{address: "b@c01.test", want: mail.Delivered}}})
 		}, "LOST"},
 		{"no answer, not in the record", func(s *scene) { s.ledger.add(&sent{rfc822: "three@crash.test", answer: doubtful}) }, ""},
 		{"never came to an end", func(s *scene) { s.events = s.events[:3] }, "LOST"},
@@ -76,7 +95,7 @@ func TestAudit(t *testing.T) {
 			s.net.got = append(s.net.got, practice.Received{Recipient: "unknown@c01.test", MessageID: "<two@crash.test>"})
 		}, "recorded as bounced and arrived"},
 		{"a recipient is missing", func(s *scene) {
-			s.ledger.list[0].recipients = append(s.ledger.list[0].recipients, recipient{"z@c01.test", mail.Delivered})
+			s.ledger.list[0].recipients = append(s.ledger.list[0].recipients, recipient{address: "z@c01.test", want: mail.Delivered})
 		}, "LOST"},
 		{"refused and arrived", func(s *scene) { s.ledger.list[0].answer = refused }, "arrived all the same"},
 		{"refused and recorded", func(s *scene) { s.ledger.list[1].answer = refused }, "is in the record"},
@@ -93,6 +112,22 @@ func TestAudit(t *testing.T) {
 			s.events[1].Attempt.Uncertain = true
 			s.trial.uncertain = 0
 		}, "only 0 attempts were open"},
+		{"reported late", func(s *scene) { s.late(1) }, ""},
+		{"reported late, and twice in the record", func(s *scene) { s.late(2) }, "bounced late 2 times"},
+		{"reported late, and not in the record", func(s *scene) { s.late(0) }, "LOST"},
+		{"bounced late without a report", func(s *scene) {
+			s.late(1)
+			s.ledger.list[0].recipients[0].late = false
+		}, "nobody reported it"},
+		{"a late bounce that is not said to be late", func(s *scene) {
+			s.late(1)
+			s.events[4].Late = false
+		}, "comes after its end"},
+		{"told by webhook", func(s *scene) { s.told(0, 1, 2, 3) }, ""},
+		{"told by webhook, some again", func(s *scene) { s.told(0, 1, 1, 2, 0, 3) }, ""},
+		{"the webhook lacks the last event", func(s *scene) { s.told(0, 1, 2) }, "LOST"},
+		{"the webhook lacks one in the middle", func(s *scene) { s.told(0, 2, 3) }, "in the place of"},
+		{"the webhook was told out of order", func(s *scene) { s.told(0, 2, 1, 3) }, "in the place of"},
 		{"a number is missing", func(s *scene) { s.events[2].ID.Seq, s.events[3].ID.Seq = 4, 5 }, "expected was 3"},
 		{"a number twice", func(s *scene) { s.events[3].ID.Seq = 3 }, "expected was 4"},
 		{"the first numbers are missing", func(s *scene) { s.events = s.events[2:] }, "the first event"},

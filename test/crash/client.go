@@ -49,12 +49,14 @@ func (c *client) compose() (*sent, []byte) {
 	}
 	for i := range rcpts {
 		local := fmt.Sprintf("%s-%d-%d", c.name, c.n, i)
-		r := recipient{local + "@" + domain(c.random.IntN(domains)), mail.Delivered}
+		r := recipient{address: local + "@" + domain(c.random.IntN(domains)), want: mail.Delivered}
 		switch c.random.IntN(20) {
 		case 0:
-			r = recipient{"unknown+" + local + "@" + domain(c.random.IntN(domains)), mail.Bounced}
+			r = recipient{address: "unknown+" + local + "@" + domain(c.random.IntN(domains)), want: mail.Bounced}
 		case 1:
 			r.address = "greylist+" + local + "@greylist.test"
+		case 2, 3:
+			r.address, r.late = latePrefix+r.address, true
 		}
 		s.recipients = append(s.recipients, r)
 	}

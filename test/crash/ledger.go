@@ -30,6 +30,7 @@ type sent struct {
 type recipient struct {
 	address string
 	want    mail.Result
+	late    bool // its host takes the mail and reports later that it could not deliver it
 }
 
 // ledger is what the clients know: the truth the record is held against.

@@ -11,7 +11,9 @@
 //   - a copy too many is excused by an attempt the record calls uncertain, and by nothing else; a stop by SIGTERM
 //     leaves none;
 //   - a request repeated over HTTP with its idempotency key after a crash makes no second message;
-//   - events are numbered without a gap and without a repetition, and none follows a delivery's end.
+//   - a report that was acknowledged at the return path makes its delivery bounced (late), once, also when it is sent again;
+//   - a webhook is told of every event, in their order, some of them again after a kill;
+//   - events are numbered without a gap and without a repetition, and none but a late bounce follows a delivery's end.
 //
 // The same seed gives the same messages and the same moments, as far as the machine lets moments be the same.
 //
@@ -39,8 +41,9 @@ import (
 
 // The limits of a run.
 const (
-	stopTimeout  = 45 * time.Second // for a stop by SIGTERM
-	drainTimeout = 3 * time.Minute  // for all mail to come to its end
+	stopTimeout  = 2 * time.Minute  // for a stop by SIGTERM
+	drainTimeout = 10 * time.Minute // for all mail to come to its end
+	quietHook    = 3 * time.Minute  // a webhook that is told of nothing new for so long is told of nothing more
 	// A round lasts between these, from when the platform is ready.
 	shortRound, longRound = 150 * time.Millisecond, 1500 * time.Millisecond
 )
@@ -97,9 +100,15 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer p.Close()
+	h, err := newHook()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.close(withTimeout(context.WithoutCancel(ctx), stopTimeout))) }()
 	fmt.Printf("crash: %d rounds, seed %d\n", o.rounds, o.seed)
 	begin := time.Now()
-	t := &trial{o: o, p: p, net: net, ledger: newLedger(), random: rand.New(rand.NewPCG(o.seed, 1))}
+	t := &trial{o: o, p: p, net: net, ledger: newLedger(), random: rand.New(rand.NewPCG(o.seed, 1)), hook: h}
+	t.report = newReporter(p.ReturnPath, net, t.ledger, o.seed)
 	if err := t.rounds(ctx); err != nil {
 		return err
 	}
@@ -135,8 +144,9 @@ func platformConfig(net *practice.Internet) config.Config {
 	c.Log.Level = "warn"
 	c.DNS.Servers = []string{net.DNSAddr().String()}
 	c.Delivery.Port, c.Delivery.AllowPrivate, c.Delivery.IPv6 = net.Port(), true, false
-	c.Delivery.StopTimeout = config.Duration(10 * time.Second)
+	c.Delivery.StopTimeout = config.Duration(time.Minute)
 	c.Spool.Ballast, c.Spool.MinFree = 0, 64<<20
+	c.Webhook.AllowPrivate, c.Webhook.AllowHTTP = true, true
 	c.Retry.Transactional = config.RetrySchedule{
 		Intervals: []config.Duration{config.Duration(time.Second), config.Duration(time.Second), config.Duration(2 * time.Second)},
 		Expire:    config.Duration(time.Hour),
@@ -165,6 +175,8 @@ const state = `
 [[accounts]]
 name = "crash"
 max_connections = 1000
+bounce_notice = "off"
+forward_autoreplies = "off"
 
   [[accounts.senders]]
   name = "*"
@@ -174,6 +186,10 @@ max_connections = 1000
   name = "loopback"
   kind = "network"
   networks = ["127.0.0.0/8"]
+
+  [[accounts.webhooks]]
+  name = "audit"
+  url = "WEBHOOK"
 
   [[accounts.credentials]]
   name = "api"

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/practice"
 	"github.com/postroad/postroad/test/rig"
 )
@@ -26,6 +28,8 @@ type trial struct {
 	net    *practice.Internet
 	ledger *ledger
 	random *rand.Rand
+	report *reporter
+	hook   *hook
 
 	kills, stops int
 	// uncertain is how many attempts the platform found open at its starts after a kill.
@@ -40,7 +44,7 @@ func (t *trial) rounds(ctx context.Context) error {
 	if err := t.p.Start(ctx); err != nil {
 		return err
 	}
-	if _, err := t.p.Apply(ctx, state); err != nil {
+	if _, err := t.p.Apply(ctx, strings.Replace(state, "WEBHOOK", t.hook.url(), 1)); err != nil {
 		return err
 	}
 	for n := 1; n <= t.o.rounds; n++ {
@@ -84,6 +88,7 @@ func (t *trial) round(ctx context.Context, n int, lasts time.Duration, graceful 
 	start("kept", keptClients, (*client).smtpKept)
 	start("new", newClients, (*client).smtpNew)
 	start("http", httpClients, (*client).http)
+	clients.Go(func() { t.report.run(work) })
 
 	select {
 	case <-time.After(lasts):
@@ -125,7 +130,40 @@ func (t *trial) drain(ctx context.Context) error {
 	if err := t.p.Client().Do(ctx, http.MethodPost, "/v1/queues/retry", nil, all, nil); err != nil {
 		return err
 	}
-	return t.p.Settled(withTimeout(ctx, drainTimeout))
+	if err := t.p.Settled(withTimeout(ctx, drainTimeout)); err != nil {
+		return err
+	}
+	if err := t.report.drain(withTimeout(ctx, drainTimeout)); err != nil {
+		return err
+	}
+	return t.told(withTimeout(ctx, drainTimeout))
+}
+
+// told waits until every report is read, recorded, and told to the webhook.
+func (t *trial) told(ctx context.Context) error {
+	err := rig.Poll(ctx, 50*time.Millisecond, func() bool {
+		m, err := t.p.Metrics(ctx)
+		return err == nil && m[`postroad_spool_entries{kind="inbox"}`] == 0 && m["postroad_record_lag_events"] == 0
+	})
+	if err != nil {
+		return fmt.Errorf("reports are left: %w", err)
+	}
+	events := 0
+	if err := t.p.Events(ctx, func(*mail.Event) error { events++; return nil }); err != nil {
+		return err
+	}
+	// A webhook that misses one for good is a matter for the audit, which names it.
+	last, since := -1, time.Now()
+	err = rig.Poll(ctx, 50*time.Millisecond, func() bool {
+		if n := t.hook.count(); n != last {
+			last, since = n, time.Now()
+		}
+		return last >= events || time.Since(since) > quietHook
+	})
+	if err != nil {
+		return fmt.Errorf("the webhook was told of %d events of %d: %w", last, events, err)
+	}
+	return nil
 }
 
 // tell prints the timeline of the delivery that took longest: what it waited for is worth a look.

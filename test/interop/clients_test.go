@@ -213,7 +213,7 @@ func (w *world) goMail(t *testing.T) {
 				t.Fatal(err)
 			}
 			options := append([]gomail.Option{
-				gomail.WithPort(p), gomail.WithTLSConfig(config), gomail.WithUsername(login), gomail.WithPassword(password), gomail.WithTimeout(20 * time.Second),
+				gomail.WithPort(p), gomail.WithTLSConfig(config), gomail.WithUsername(login), gomail.WithPassword(password), gomail.WithTimeout(patience),
 			}, c.options...)
 			client, err := gomail.NewClient("127.0.0.1", options...)
 			if err != nil {

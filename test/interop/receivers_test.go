@@ -94,7 +94,7 @@ func (w *world) receiver(t *testing.T, r receiver) {
 	})
 	t.Run("many recipients, one of them unknown", func(t *testing.T) {
 		t.Parallel()
-		rcpts := []string{"m1@" + r.domain, "m2@" + r.domain, "unknown@" + r.domain, "m3@" + r.domain}
+		rcpts := []string{"m1@" + r.domain, "m2@" + r.domain, "unknown-among@" + r.domain, "m3@" + r.domain}
 		id := w.submit(t, message{subject: "many at " + r.name}, rcpts...)
 		for _, rcpt := range rcpts {
 			if strings.HasPrefix(rcpt, "unknown") {

@@ -20,7 +20,7 @@ if [ "$(id -u)" != 0 ] || [ ! -e /etc/debian_version ] || ! command -v apt-get >
 fi
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/postroad-interop
-installed=(postfix swaks msmtp nsd dovecot-core python3-dkim python3-nacl)
+installed=(postfix swaks msmtp nsd dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve python3-dkim python3-nacl)
 unpacked=(exim4-daemon-light exim4-base opensmtpd libevent-2.1-7)
 
 missing=()
@@ -67,4 +67,4 @@ export POSTROAD=${POSTROAD:-$PWD/bin/postroad}
 export POSTROAD_INTEROP_CACHE=$cache
 [ -x "$POSTROAD" ] || { echo "interop: $POSTROAD is missing; run make build" >&2; exit 1; }
 printf 'interop: Postfix %s, Exim and OpenSMTPD from %s\n' "$(postconf -d -h mail_version)" "$cache"
-go test -tags interop -count=1 -timeout 5m ./test/interop/... "$@"
+go test -tags interop -count=1 -timeout 20m ./test/interop/... "$@"

@@ -34,19 +34,22 @@ const (
 )
 
 const (
-	sender = "orders@shop.test"
+	hostname = "out.postroad.test" // the platform's, and the domain of its return paths
+	sender   = "orders@shop.test"
 	// stranger is a sender of the account that is known by its address alone.
-	stranger   = "load@source.test"
-	login      = "shop/smtp"
-	password   = "interop-password-of-the-shop"
-	apiKey     = "pr_interop-test-key-that-is-long-enough-0000"
-	relayUser  = "postroad"
-	relayPass  = "relay password, with spaces"
-	greyDelay  = 1500 * time.Millisecond
-	largeLimit = 1 << 20
-	smallLimit = 100_000
+	stranger  = "load@source.test"
+	login     = "shop/smtp"
+	password  = "interop-password-of-the-shop"
+	apiKey    = "pr_interop-test-key-that-is-long-enough-0000"
+	relayUser = "postroad"
+	relayPass = "relay password, with spaces"
+	// mailboxPass is that of the sender's mailbox.
+	mailboxPass = "mailbox-password"
+	greyDelay   = 1500 * time.Millisecond
+	largeLimit  = 1 << 20
+	smallLimit  = 100_000
 	// patience is how long a message may take to come to its end.
-	patience = 25 * time.Second
+	patience = 5 * time.Minute
 )
 
 // world is all that runs.
@@ -59,6 +62,10 @@ type world struct {
 	relays  map[string]string // address of a relay's listener by what is special about it
 	client  *client.Client    // speaks for the shop
 	dir     string
+	imap    string        // address of Dovecot, with the mailbox of the sender
+	mailbox string        // folder of the mailboxes behind it
+	lmtp    string        // where Dovecot takes mail for them
+	hooks   *hookReceiver // the shop's webhook
 }
 
 // TestInterop builds the world once and runs everything in it.
@@ -68,6 +75,7 @@ func TestInterop(t *testing.T) {
 	t.Run("receivers", w.receivers)
 	t.Run("dkim", w.dkim)
 	t.Run("relays", w.relaying)
+	t.Run("feedback", w.feedback)
 	t.Run("nothing is left", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
@@ -101,31 +109,15 @@ func newWorld(t *testing.T) *world {
 	at := func(ip string) string { return net.JoinHostPort(ip, port) }
 	nsd := freeAddr(t)
 	peer.StartNSD(t, dir, nsd, w.zone())
-	cert := w.ca.Issue(t, "mx.gosmtp.test").Certificate
-	w.sink, w.gosmtp = peer.NewSink(t, "127.0.0.1:0", nil), peer.NewSink(t, at(gosmtpIP), &cert)
-	grey := peer.NewGreylist(t, greyDelay)
-	peer.StartExim(t, dir, peer.EximOptions{
-		Hostname: "mx.exim.test", Addr: at(eximIP), Domain: "exim.test", Sink: w.sink.Addr, Greylist: grey.Addr, MaxSize: largeLimit,
-		Cert: w.ca.Issue(t, "mx.exim.test"),
-	})
-	peer.StartOpenSMTPD(t, dir, peer.OpenSMTPDOptions{
-		Hostname: "mx.opensmtpd.test", Addr: at(opensmtpdIP), Domain: "opensmtpd.test", Sink: w.sink.Addr, MaxSize: largeLimit,
-		Mailboxes: []string{
-			"user@opensmtpd.test", "eightbit@opensmtpd.test", "large@opensmtpd.test", "toolarge@opensmtpd.test",
-			"m1@opensmtpd.test", "m2@opensmtpd.test", "m3@opensmtpd.test",
-		},
-		Cert: w.ca.Issue(t, "mx.opensmtpd.test"),
-	})
-	w.startPostfix(t, dir, at, grey.Addr)
-
 	c := config.Default()
-	c.Hostname = "out.postroad.test"
-	submission := w.ca.Issue(t, "out.postroad.test", "localhost")
+	c.Hostname = hostname
+	submission := w.ca.Issue(t, hostname, "localhost")
 	c.TLS.Certificate, c.TLS.Key = submission.CertFile, submission.KeyFile
 	c.DNS.Servers = []string{nsd}
 	fmt.Sscan(port, &c.Delivery.Port)
 	c.Delivery.AllowPrivate, c.Delivery.IPv6, c.Delivery.Transcripts = true, false, "all"
 	c.Spool.Ballast, c.Spool.MinFree = 0, 64<<20
+	c.Webhook.AllowHTTP, c.Webhook.AllowPrivate = true, true
 	c.Retry.Transactional = config.RetrySchedule{
 		Intervals: []config.Duration{config.Duration(time.Second), config.Duration(time.Second), config.Duration(2 * time.Second)},
 		Expire:    config.Duration(3 * time.Minute),
@@ -142,6 +134,24 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+
+	cert := w.ca.Issue(t, "mx.gosmtp.test").Certificate
+	w.sink, w.gosmtp = peer.NewSink(t, "127.0.0.1:0", nil), peer.NewSink(t, at(gosmtpIP), &cert)
+	grey := peer.NewGreylist(t, greyDelay)
+	peer.StartExim(t, dir, peer.EximOptions{
+		Hostname: "mx.exim.test", Addr: at(eximIP), Domain: "exim.test", Sink: w.sink.Addr, Greylist: grey.Addr, MaxSize: largeLimit,
+		Returns: hostname, ReturnAddr: w.ReturnPath,
+		Cert: w.ca.Issue(t, "mx.exim.test"),
+	})
+	peer.StartOpenSMTPD(t, dir, peer.OpenSMTPDOptions{
+		Hostname: "mx.opensmtpd.test", Addr: at(opensmtpdIP), Domain: "opensmtpd.test", Sink: w.sink.Addr, MaxSize: largeLimit,
+		Mailboxes: []string{
+			"user@opensmtpd.test", "eightbit@opensmtpd.test", "large@opensmtpd.test", "toolarge@opensmtpd.test",
+			"m1@opensmtpd.test", "m2@opensmtpd.test", "m3@opensmtpd.test",
+		},
+		Cert: w.ca.Issue(t, "mx.opensmtpd.test"),
+	})
+	w.startPostfix(t, dir, at, grey.Addr)
 	if err := w.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +163,8 @@ func newWorld(t *testing.T) *world {
 			t.Logf("the log of postroad ends with:\n%s", w.LogTail())
 		}
 	})
-	w.apply(t, w.state(rsa, ed))
+	w.hooks = newHookReceiver(t)
+	w.apply(t, w.state(t, rsa, ed))
 	if w.client, err = client.New(client.Options{URL: "http://" + w.API, Key: apiKey}); err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +199,7 @@ func (w *world) zone() []string {
 	}
 	for domain, ip := range map[string]string{
 		"postfix.test": postfixIP, "exim.test": eximIP, "opensmtpd.test": opensmtpdIP, "gosmtp.test": gosmtpIP,
-		"small.test": smallIP, "old.test": oldIP, "smtpsource.test": gosmtpIP,
+		"dove.test": postfixIP, "shop.test": postfixIP, "small.test": smallIP, "old.test": oldIP, "smtpsource.test": gosmtpIP,
 	} {
 		list = append(list, domain+". MX 10 mx."+domain+".", "mx."+domain+". A "+ip)
 	}
@@ -205,7 +216,13 @@ func (w *world) zone() []string {
 // startPostfix runs one Postfix with a listener for each kind of receiver and relay.
 func (w *world) startPostfix(t *testing.T, dir string, at func(string) string, grey string) {
 	sasl := freeAddr(t)
-	peer.StartDovecot(t, dir, sasl, relayUser, relayPass)
+	w.imap, w.lmtp = freeAddr(t), freeAddr(t)
+	w.mailbox = peer.StartDovecot(t, dir, peer.DovecotOptions{
+		Auth: sasl, User: relayUser, Password: relayPass, IMAP: w.imap, LMTP: w.lmtp, Mailboxes: map[string]string{sender: mailboxPass},
+		Away: []string{"away@dove.test", "away2@dove.test"}, Submission: w.ReturnPath, Cert: w.ca.Issue(t, "localhost"),
+	})
+	_, lmtpPort, _ := strings.Cut(w.lmtp, ":")
+	_, returnPort, _ := strings.Cut(w.ReturnPath, ":")
 	relay := func(name string, settings map[string]string) peer.PostfixListener {
 		w.relays[name] = net.JoinHostPort(relayIP, freePort(t))
 		all := map[string]string{
@@ -218,7 +235,12 @@ func (w *world) startPostfix(t *testing.T, dir string, at func(string) string, g
 		return peer.PostfixListener{Addr: w.relays[name], Settings: all}
 	}
 	peer.StartPostfix(t, dir, peer.PostfixOptions{
-		Hostname: "mail.relay.test", Domains: []string{"postfix.test", "small.test", "old.test"}, Sink: w.sink.Addr,
+		Hostname: "mail.relay.test", Domains: []string{"postfix.test", "small.test", "old.test", "dove.test", "shop.test"}, Sink: w.sink.Addr,
+		Transports: []string{
+			`/@out\.postroad\.test$/ smtp:[127.0.0.1]:` + returnPort,
+			`/@success\.via\.test$/ virtual:`, // a mailbox of Postfix's own: what is behind LMTP it calls relayed
+			`/@(dove|shop)\.test$/ lmtp:inet:127.0.0.1:` + lmtpPort,
+		},
 		Cert: w.ca.Issue(t, "mail.relay.test"),
 		Listeners: []peer.PostfixListener{
 			{Addr: at(postfixIP), Settings: map[string]string{
@@ -260,7 +282,7 @@ func (w *world) apply(t *testing.T, state string) {
 }
 
 // state declares the shop and its ways out.
-func (w *world) state(rsa, ed string) string {
+func (w *world) state(t *testing.T, rsa, ed string) string {
 	return fmt.Sprintf(`
 [[accounts]]
 name = "shop"
@@ -293,7 +315,7 @@ name = "shop"
   kind = "api"
   scopes = ["send", "read"]
   secret = %q
-
+%s
 [[accounts]]
 name = "source"
 
@@ -305,7 +327,7 @@ name = "source"
   name = "loopback"
   kind = "network"
   networks = ["127.0.0.0/8"]
-`, rsa, ed, password, apiKey) + w.routes(relayPass)
+`, rsa, ed, password, apiKey, w.feedbackState(t)) + w.routes(relayPass)
 }
 
 // routes declares the ways out: direct for all, and relays by recipient domain. wrong is the password of the relay
@@ -336,6 +358,9 @@ allow_private = true
 	relay("noauth", "no auth", "mail.relay.test", "verify", "plain", relayPass)
 	relay("notls", "no tls", "mail.relay.test", "required", "plain", relayPass)
 	relay("othername", "good", "other.relay.test", "verify", "plain", relayPass)
+	// A gateway that takes our own return path and is asked for its success reports.
+	relay("success", "good", "mail.relay.test", "verify", "plain", relayPass)
+	routes.WriteString("return_path = \"verp\"\nnotify_success = true\n")
 	return "\n[[routes]]\nname = \"direct\"\nkind = \"mx\"\n" + routes.String() + "\n[[policies]]\nname = \"default\"\n" + rules.String() +
 		"\n  [[policies.rules]]\n  route = \"direct\"\n"
 }
@@ -474,11 +499,19 @@ func (w *world) story(t *testing.T, id mail.DeliveryID) string {
 // search finds the deliveries of a message by its Message-ID field.
 func (w *world) search(t *testing.T, q url.Values) []rig.Delivery {
 	t.Helper()
-	var page struct {
-		Deliveries []rig.Delivery `json:"deliveries"`
+	var found []rig.Delivery
+	for { // a page ends early on a slow machine
+		var page struct {
+			Deliveries []rig.Delivery `json:"deliveries"`
+			Next       string         `json:"next"`
+		}
+		if err := w.Client().Do(t.Context(), http.MethodGet, "/v1/messages", q, nil, &page); err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, page.Deliveries...)
+		if page.Next == "" {
+			return found
+		}
+		q.Set("cursor", page.Next)
 	}
-	if err := w.Client().Do(t.Context(), http.MethodGet, "/v1/messages", q, nil, &page); err != nil {
-		t.Fatal(err)
-	}
-	return page.Deliveries
 }

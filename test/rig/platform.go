@@ -30,9 +30,9 @@ type Options struct {
 
 // Platform is one `postroad serve`, running or not.
 type Platform struct {
-	binary, dir      string
-	env              []string
-	SMTP, SMTPS, API string // host:port of the listeners; they stay the same over restarts
+	binary, dir                  string
+	env                          []string
+	SMTP, SMTPS, API, ReturnPath string // host:port of the listeners; they stay the same over restarts
 
 	cmd    *exec.Cmd
 	log    *os.File
@@ -42,12 +42,12 @@ type Platform struct {
 }
 
 // startTimeout bounds how long a platform may take until it is ready.
-const startTimeout = 60 * time.Second
+const startTimeout = 3 * time.Minute
 
 // New chooses ports and writes the configuration; nothing runs yet.
 func New(o Options) (*Platform, error) {
 	p := &Platform{binary: o.Binary, dir: o.Dir, env: o.Env}
-	for _, a := range []*string{&p.SMTP, &p.SMTPS, &p.API} {
+	for _, a := range []*string{&p.SMTP, &p.SMTPS, &p.API, &p.ReturnPath} {
 		var err error
 		if *a, err = FreeAddr(); err != nil {
 			return nil, err
@@ -56,6 +56,7 @@ func New(o Options) (*Platform, error) {
 	c := o.Config
 	c.Data = p.Data()
 	c.Submission.Listen, c.Submission.ListenTLS, c.HTTP.Listen = []string{p.SMTP}, []string{p.SMTPS}, []string{p.API}
+	c.ReturnPath.Listen = []string{p.ReturnPath}
 	b, err := toml.Marshal(c)
 	if err != nil {
 		return nil, fmt.Errorf("rig: write configuration: %w", err)

@@ -33,9 +33,20 @@ func AppendEvent(b []byte, e *mail.Event) []byte {
 	b = appendTrue(b, `,"late":true`, e.Late)
 	b = appendTime(b, `,"next":"`, e.Next)
 	b = appendText(b, `,"reason":`, e.Reason)
+	b = appendInt(b, `,"notify":`, int64(e.Notify))
+	b = appendText(b, `,"orcpt":`, e.ORcpt)
 	if a := e.Attempt; a != nil {
 		b = append(b, `,"attempt":`...)
 		b = appendAttempt(b, a)
+	}
+	if r := e.Report; r != nil {
+		b = append(append(b, `,"report":{"id":"`...), r.ID.String()...)
+		b = appendQuoted(append(b, `","door":`...), r.Door)
+		b = appendQuoted(append(b, `,"kind":`...), r.Kind)
+		b = appendQuoted(append(b, `,"evidence":`...), string(r.Evidence))
+		b = appendText(b, `,"mta":`, r.MTA)
+		b = appendText(b, `,"feedback":`, r.Feedback)
+		b = append(b, '}')
 	}
 	return append(b, '}')
 }
@@ -56,6 +67,7 @@ func appendAttempt(b []byte, a *mail.Attempt) []byte {
 	b = appendInt(b, `,"code":`, int64(a.Code))
 	b = appendText(b, `,"enhanced":`, a.Enhanced)
 	b = appendText(b, `,"reply":`, a.Reply)
+	b = appendTrue(b, `,"dsn":true`, a.DSN)
 	b = appendTrue(b, `,"uncertain":true`, a.Uncertain)
 	b = appendInt(b, `,"waiting_ns":`, int64(a.Waiting))
 	b = appendInt(b, `,"connecting_ns":`, int64(a.Connect))
@@ -105,6 +117,9 @@ func AppendMessage(b []byte, m *mail.Message) []byte {
 	}
 	b = appendInt(b, `,"size":`, m.Size)
 	b = appendInt(b, `,"recipients":`, int64(m.Recipients))
+	if !m.ResentOf.IsZero() {
+		b = append(append(append(b, `,"resent_of":"`...), m.ResentOf.String()...), '"')
+	}
 	b = appendTrue(b, `,"eight_bit":true`, m.EightBit)
 	b = appendTrue(b, `,"utf8":true`, m.UTF8)
 	b = appendTrue(b, `,"require_tls":true`, m.RequireTLS)

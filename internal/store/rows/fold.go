@@ -36,6 +36,7 @@ const (
 	MarkOpened
 	MarkClicked
 	MarkAutoReplied
+	markDeferred // some attempt was put off
 )
 
 // Summary is what a batch of events says about one delivery.
@@ -44,6 +45,9 @@ type Summary struct {
 	Known bool // the message's facts are here: the accepted event was in the batch
 	Rank  Rank
 	Bits  int64
+
+	taken bool          // the batch has the event of its taking …
+	took  time.Duration // … which was so long after its acceptance
 }
 
 // Batch is a folded batch of events.
@@ -53,6 +57,7 @@ type Batch struct {
 	Accounts  []AccountRollup
 	Sites     []SiteRollup
 	Routes    []RouteRollup
+	Counts
 }
 
 // Hour is the number of hours since 1970 UTC.
@@ -116,11 +121,15 @@ type RouteKey struct {
 	Hour          Hour
 	Route, Source string
 	Type          mail.EventType
+	Class         mail.Class
 }
 
-// Fold reduces events, in sequence order, to rows. The result is in a fixed order for a given input.
-func Fold(events []*mail.Event) *Batch {
+// Fold reduces events, in sequence order, to rows; before is what the record says of their deliveries so far. The result
+// is in a fixed order for a given input.
+func Fold(events []*mail.Event, before map[mail.DeliveryID]Before) *Batch {
 	f := folder{
+		before:   before,
+		senders:  counter{},
 		byID:     make(map[mail.DeliveryID]*Summary, len(events)/2+1),
 		messages: map[mail.MessageID]bool{},
 		accounts: map[AccountKey]Sum{},
@@ -150,12 +159,15 @@ func Fold(events []*mail.Event) *Batch {
 	})
 	slices.SortFunc(b.Routes, func(x, y RouteRollup) int {
 		return cmp.Or(cmp.Compare(x.Hour, y.Hour), cmp.Compare(x.Route, y.Route), cmp.Compare(x.Source, y.Source),
-			cmp.Compare(x.Type, y.Type))
+			cmp.Compare(x.Type, y.Type), cmp.Compare(x.Class, y.Class))
 	})
+	b.Counts = f.outcomes()
 	return b
 }
 
 type folder struct {
+	before   map[mail.DeliveryID]Before
+	senders  counter
 	batch    Batch
 	byID     map[mail.DeliveryID]*Summary
 	messages map[mail.MessageID]bool
@@ -183,6 +195,8 @@ func (f *folder) add(e *mail.Event) {
 		f.batch.Summaries = append(f.batch.Summaries, s)
 	}
 	s.apply(e)
+	s.take(e)
+	f.countSender(e, s)
 }
 
 func (f *folder) count(e *mail.Event) {
@@ -190,14 +204,14 @@ func (f *folder) count(e *mail.Event) {
 	if (e.Type == mail.EventDelivered || e.Type == mail.EventRelayed) && !e.Delivery.IsZero() {
 		one.Delay = max(0, e.At.Sub(e.Delivery.Time()))
 	}
-	hour := HourOf(e.At)
-	tally(f.accounts, AccountKey{hour, e.Account, e.Stream, e.Type, e.Class}, one)
+	hour, kind := HourOf(e.At), typeOf(e)
+	tally(f.accounts, AccountKey{hour, e.Account, e.Stream, kind, e.Class}, one)
 	if a := e.Attempt; a != nil {
-		if receiver, site := LaneParts(a.Kind, a.Lane); site != "" {
-			tally(f.sites, SiteKey{hour, receiver, site, e.Type, e.Class}, one)
+		if receiver, site := mail.LaneParts(a.Kind, a.Lane); site != "" {
+			tally(f.sites, SiteKey{hour, receiver, site, kind, e.Class}, one)
 		}
 		if a.Route != "" {
-			tally(f.routes, RouteKey{hour, a.Route, a.Source, e.Type}, one)
+			tally(f.routes, RouteKey{hour, a.Route, a.Source, kind, e.Class}, one)
 		}
 	}
 }
@@ -227,11 +241,11 @@ func (s *Summary) apply(e *mail.Event) {
 	s.State, s.Rank, s.Updated = state, rank, e.At
 	s.Class, s.Scope, s.Reason, s.Next = e.Class, e.Scope, e.Reason, e.Next
 	if a := e.Attempt; a != nil {
-		// A report names no route; what the attempt before it used stays.
 		if a.Code > 0 || a.Reply != "" {
 			s.Code, s.Enhanced, s.Reply = a.Code, a.Enhanced, cut(a.Reply, mail.MaxLastReply)
 		}
-		if a.Route != "" {
+		// A report comes from hosts behind the one that took the mail: where it went out stays.
+		if a.Route != "" && a.Stage != mail.StageReport {
 			s.Route, s.Source, s.Host = a.Route, a.Source, a.Host
 		}
 	}
@@ -261,6 +275,8 @@ func stateOf(e *mail.Event) (store.State, Rank) {
 
 func bitsOf(e *mail.Event) (b int64) {
 	switch e.Type {
+	case mail.EventDeferred:
+		b = markDeferred
 	case mail.EventComplained:
 		b = MarkComplained
 	case mail.EventUnsubscribed:
@@ -291,29 +307,14 @@ func MarksOf(b int64) store.Marks {
 	}
 }
 
-// LaneParts returns the receiver and site of a lane's text (mail.Lane.String). The site of a relay is host:port and
-// has no receiver.
-func LaneParts(kind mail.RouteKind, lane string) (receiver, site string) {
-	_, rest, ok := strings.Cut(lane, ">")
-	if !ok {
-		return "", ""
-	}
-	if kind == mail.RouteMX && !strings.HasPrefix(rest, "[") {
-		if r, s, ok := strings.Cut(rest, ":"); ok {
-			return r, s
-		}
-	}
-	return "", rest
-}
-
 // DomainOf returns the domain of an address in lower case; "" where there is none.
 func DomainOf(address string) string {
 	return strings.ToLower(address[strings.LastIndexByte(address, '@')+1:])
 }
 
-// HashText is the key text is indexed by: 64 bits of the SHA-256 of its lower case.
+// HashText is the key text is indexed by: 64 bits of the SHA-256 of its mail.Fold.
 func HashText(s string) int64 {
-	sum := sha256.Sum256([]byte(strings.ToLower(s)))
+	sum := sha256.Sum256([]byte(mail.Fold(s)))
 	return int64(binary.BigEndian.Uint64(sum[:8]))
 }
 

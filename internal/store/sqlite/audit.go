@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
 	"github.com/postroad/postroad/internal/store"
@@ -43,9 +44,8 @@ func (s *Store) ListAudit(ctx context.Context, q store.AuditQuery) ([]store.Audi
 		return nil, err
 	}
 	var list []store.AuditEntry
-	err := s.platform.query(ctx, "list audit", `SELECT id, at, actor, action, kind, name, version, before_doc, after_doc, secrets, note
-		FROM audit WHERE ($1 = '' OR kind = $1) AND ($2 = '' OR name = $2) AND ($3 = '' OR actor = $3) AND ($4 = 0 OR id < $4)
-		ORDER BY id DESC LIMIT $5`, []any{string(q.Kind), q.Name, q.Actor, q.Before, store.PageSize(q.Max)},
+	query, args := auditQuery(q)
+	err := s.platform.query(ctx, "list audit", query, args,
 		func(r rowScanner) error {
 			var a store.AuditEntry
 			var at int64
@@ -59,4 +59,29 @@ func (s *Store) ListAudit(ctx context.Context, q store.AuditQuery) ([]store.Audi
 			return err
 		})
 	return list, err
+}
+
+// auditQuery names only the conditions that are set: SQLite takes no index for one that may be empty.
+func auditQuery(q store.AuditQuery) (query string, args []any) {
+	where := "TRUE"
+	and := func(cond string, set bool, v any) {
+		if set {
+			args = append(args, v)
+			where += " AND " + cond + " $" + strconv.Itoa(len(args))
+		}
+	}
+	and("kind =", q.Kind != "", string(q.Kind))
+	and("name =", q.Name != "", q.Name)
+	and("actor =", q.Actor != "", q.Actor)
+	and("at >=", !q.Since.IsZero(), micros(q.Since))
+	and("at <", !q.Until.IsZero(), micros(q.Until))
+	if !q.Since.IsZero() && q.Until.IsZero() {
+		// Going back from the newest, it need not look beyond this one: without it a page that is not full goes on to the first entry.
+		and("id >= (SELECT min(id) FROM audit WHERE at >=", true, micros(q.Since))
+		where += ")"
+	}
+	and("id <", q.Before > 0, q.Before)
+	args = append(args, store.PageSize(q.Max))
+	return "SELECT id, at, actor, action, kind, name, version, before_doc, after_doc, secrets, note FROM audit WHERE " + where +
+		" ORDER BY id DESC LIMIT $" + strconv.Itoa(len(args)), args
 }

@@ -27,7 +27,7 @@ func TestKilled(t *testing.T) {
 
 	dir, copies := t.TempDir(), t.TempDir()
 	n := 0
-	s, err := Open(t.Context(), Options{Dir: dir, Step: func(step string) error {
+	s, err := Open(t.Context(), Options{Now: storetest.Still(), Dir: dir, Step: func(step string) error {
 		n++
 		return os.CopyFS(filepath.Join(copies, fmt.Sprintf("%02d %s", n, step)), os.DirFS(dir))
 	}})
@@ -48,7 +48,7 @@ func TestKilled(t *testing.T) {
 	}
 	for _, e := range list {
 		t.Run(e.Name(), func(t *testing.T) {
-			s, err := Open(t.Context(), Options{Dir: filepath.Join(copies, e.Name())})
+			s, err := Open(t.Context(), Options{Now: storetest.Still(), Dir: filepath.Join(copies, e.Name())})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,7 +80,7 @@ func TestKilled(t *testing.T) {
 // TestFull fills a file to a limit SQLite sets: the batch fails as a whole, says that it is a matter of time, and
 // succeeds when there is room.
 func TestFull(t *testing.T) {
-	s, err := Open(t.Context(), Options{Dir: t.TempDir()})
+	s, err := Open(t.Context(), Options{Now: storetest.Still(), Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestDamage(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, c.file), []byte(c.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			s, err := Open(t.Context(), Options{Dir: dir})
+			s, err := Open(t.Context(), Options{Now: storetest.Still(), Dir: dir})
 			if err == nil {
 				t.Fatal("opened", s.Close())
 			}
@@ -145,7 +145,7 @@ func TestDamage(t *testing.T) {
 		})
 	}
 	dir := t.TempDir()
-	s, err := Open(t.Context(), Options{Dir: dir})
+	s, err := Open(t.Context(), Options{Now: storetest.Still(), Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestDamage(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "newer") {
+	if _, err := Open(t.Context(), Options{Now: storetest.Still(), Dir: dir}); err == nil || !strings.Contains(err.Error(), "newer") {
 		t.Errorf("a file of a newer version: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
@@ -33,9 +34,10 @@ const (
 	walPages = 8192
 	// walKept is how many octets of journal stay on disk after that.
 	walKept = 64 << 20
-	// writeCache and readCache bound the pages a connection keeps, in KiB.
+	// writeCache and readCache bound the pages a connection keeps, in KiB. Readers go through much and come back to
+	// little; what they come back to, the system keeps.
 	writeCache = 32 << 10
-	readCache  = 4 << 10
+	readCache  = 256
 	// readers is how many connections read one file at a time.
 	readers = 4
 )
@@ -48,6 +50,10 @@ type database struct {
 	mu     sync.Mutex // held by the writer
 	writer *sql.Conn  // nil until first used
 	wstmts map[string]*sql.Stmt
+	multis map[string]driver.StmtExecContext // of multi
+	bound  []driver.NamedValue               // what they are run with, numbered
+	// erasures counts the transactions that may have erased something.
+	erasures int
 
 	rmu    sync.Mutex
 	rstmts map[string]*sql.Stmt
@@ -72,7 +78,7 @@ func openDatabase(ctx context.Context, path, set string) (*database, error) {
 	}
 	db.SetMaxOpenConns(readers + 1)
 	db.SetMaxIdleConns(readers / 2)
-	d := &database{path: path, db: db, wstmts: map[string]*sql.Stmt{}, rstmts: map[string]*sql.Stmt{}}
+	d := &database{path: path, db: db, wstmts: map[string]*sql.Stmt{}, multis: map[string]driver.StmtExecContext{}, rstmts: map[string]*sql.Stmt{}}
 	if err := d.migrate(ctx, set); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -82,20 +88,15 @@ func openDatabase(ctx context.Context, path, set string) (*database, error) {
 // migrate applies what is missing of the schema. The number of the last migration is kept in the file's user_version
 // too, because asking there takes microseconds, and day files are opened often.
 func (d *database) migrate(ctx context.Context, set string) error {
-	sub, err := fs.Sub(migrations, "migrations/"+set)
+	files, err := fs.ReadDir(migrations, "migrations/"+set)
 	if err != nil {
 		return fmt.Errorf("sqlite: migrations: %w", err)
 	}
-	files, err := fs.ReadDir(sub, ".")
+	latest, err := versionOf(files[len(files)-1])
 	if err != nil {
-		return fmt.Errorf("sqlite: migrations: %w", err)
+		return err
 	}
-	number, _, _ := strings.Cut(files[len(files)-1].Name(), "_")
-	latest, err := strconv.Atoi(number)
-	if err != nil {
-		return fmt.Errorf("sqlite: migrations: %w", err)
-	}
-	var have int
+	var have int64
 	if err := d.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
 		return d.fail("read schema version", err)
 	}
@@ -105,27 +106,50 @@ func (d *database) migrate(ctx context.Context, set string) error {
 	case have > latest:
 		return fmt.Errorf("sqlite: %s has schema %d, written by a newer version; this one knows up to %d", d.path, have, latest)
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, d.db, sub, goose.WithDisableGlobalRegistry(true))
+	// As functions: SQLite reads several statements by itself, and goose's parser takes 4 MiB for a line of a file.
+	var steps []*goose.Migration
+	for _, f := range files {
+		version, err := versionOf(f)
+		if err != nil {
+			return err
+		}
+		text, err := fs.ReadFile(migrations, "migrations/"+set+"/"+f.Name())
+		if err != nil {
+			return fmt.Errorf("sqlite: migrations: %w", err)
+		}
+		steps = append(steps, goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, string(text))
+			return err
+		}}, nil))
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, d.db, nil, goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(steps...))
 	if err != nil {
 		return fmt.Errorf("sqlite: migrations: %w", err)
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return d.fail("migrate", err)
 	}
-	if _, err := d.db.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(latest)); err != nil {
+	if _, err := d.db.ExecContext(ctx, "PRAGMA user_version = "+strconv.FormatInt(latest, 10)); err != nil {
 		return d.fail("migrate", err)
 	}
 	return syncDir(filepath.Dir(d.path))
+}
+
+// versionOf is the number of a migration, which its file's name begins with.
+func versionOf(f fs.DirEntry) (int64, error) {
+	number, _, _ := strings.Cut(f.Name(), "_")
+	version, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("sqlite: migrations: %s: %w", f.Name(), err)
+	}
+	return version, nil
 }
 
 // close gives everything back. Nobody may be using the database.
 func (d *database) close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var err error
-	for _, s := range d.wstmts {
-		err = errors.Join(err, s.Close())
-	}
+	err := d.closeWriting()
 	for _, s := range d.rstmts {
 		err = errors.Join(err, s.Close())
 	}
@@ -133,6 +157,45 @@ func (d *database) close() error {
 		err = errors.Join(err, d.writer.Close())
 	}
 	return errors.Join(err, d.db.Close())
+}
+
+// closeWriting closes the writer's statements.
+func (d *database) closeWriting() error {
+	var err error
+	for _, s := range d.wstmts {
+		err = errors.Join(err, s.Close())
+	}
+	if len(d.multis) > 0 {
+		err = errors.Join(err, d.writer.Raw(func(any) error {
+			var err error
+			for _, s := range d.multis {
+				err = errors.Join(err, s.(driver.Stmt).Close())
+			}
+			return err
+		}))
+	}
+	clear(d.wstmts)
+	clear(d.multis)
+	d.bound = nil
+	return err
+}
+
+// rest gives back what the writer keeps in memory. The next write takes it up again.
+func (d *database) rest(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.writer == nil {
+		return nil
+	}
+	err := d.closeWriting()
+	// The connection goes back to the readers', and should be like theirs.
+	for _, pragma := range []string{"PRAGMA cache_size = -" + strconv.Itoa(readCache), "PRAGMA shrink_memory"} {
+		_, e := d.writer.ExecContext(ctx, pragma)
+		err = errors.Join(err, e)
+	}
+	err = errors.Join(err, d.writer.Close())
+	d.writer = nil
+	return d.fail("rest", err)
 }
 
 // tx is a write transaction in hand.

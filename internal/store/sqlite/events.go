@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -11,8 +10,12 @@ import (
 	"github.com/postroad/postroad/internal/store"
 )
 
-// eventChunk is how many rows of a file are read at once.
-const eventChunk = 512
+const (
+	// eventChunk is how many rows of a file are read at once.
+	eventChunk = 512
+	// eventSpan is how many sequences are looked through at once for one account's: SQLite passes over the others'.
+	eventSpan = 8192
+)
 
 // Events implements store.Record. Each spool's events are merged from its day files by sequence, up to its watermark
 // and no further: above it some file may still lack events that others have. Between spools there is no order; they
@@ -103,24 +106,30 @@ func (f *feed) next(ctx context.Context, deadline time.Time) (*mail.Event, error
 // fetch reads the next rows of all files that can have some. A file that gave as many as were asked for may have
 // more, so nothing above its last row is used yet.
 func (f *feed) fetch(ctx context.Context) error {
+	if list, bound, ok := f.s.tail.read(f.spool, f.after, f.upTo, eventChunk, f.q); ok {
+		f.ready, f.after = list, bound
+		return nil
+	}
 	bound := f.upTo
+	if f.q.Account != "" {
+		bound = min(bound, f.after+eventSpan)
+	}
+	upTo := bound
 	var all []fetched
 	chunk := min(eventChunk, max(f.limit, 16))
-	for _, name := range f.s.days.withEvents(f.spool, f.after, f.upTo) {
-		err := f.s.days.use(ctx, name, false, func(d *day) error {
-			list, last, err := f.read(ctx, d, chunk)
-			if err != nil {
-				return err
-			}
-			all = append(all, list...)
-			if len(list) == chunk {
-				bound = min(bound, last)
-			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, store.ErrNotFound) { // it may have expired meanwhile
+	err := f.s.days.each(ctx, f.s.days.withEvents(f.spool, f.after, upTo), func(d *day) error {
+		list, last, err := f.read(ctx, d, upTo, chunk)
+		if err != nil {
 			return err
 		}
+		all = append(all, list...)
+		if len(list) == chunk {
+			bound = min(bound, last)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	slices.SortFunc(all, func(a, b fetched) int {
 		if a.seq < b.seq {
@@ -138,15 +147,18 @@ func (f *feed) fetch(ctx context.Context) error {
 	return nil
 }
 
-func (f *feed) read(ctx context.Context, d *day, chunk int) (list []fetched, last uint64, err error) {
+func (f *feed) read(ctx context.Context, d *day, upTo uint64, chunk int) (list []fetched, last uint64, err error) {
 	var raw []rawEvent
+	args, only := []any{int64(f.spool), int64(f.after), int64(upTo), chunk}, ""
+	if f.q.Account != "" {
+		args, only = append(args, f.q.Account), " AND e.account = $5"
+	}
 	err = d.db.query(ctx, "read events", "SELECT "+eventColumns+` FROM events e
-		WHERE e.spool = $1 AND e.seq > $2 AND e.seq <= $3 ORDER BY e.seq LIMIT $4`,
-		[]any{int64(f.spool), int64(f.after), int64(f.upTo), chunk}, func(r rowScanner) error {
-			x, err := scanEvent(r)
-			raw = append(raw, x)
-			return err
-		})
+		WHERE e.spool = $1 AND e.seq > $2 AND e.seq <= $3`+only+` ORDER BY e.seq LIMIT $4`, args, func(r rowScanner) error {
+		x, err := scanEvent(r)
+		raw = append(raw, x)
+		return err
+	})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -155,8 +167,7 @@ func (f *feed) read(ctx context.Context, d *day, chunk int) (list []fetched, las
 	for i := range raw {
 		x := &raw[i]
 		list[i].seq = uint64(x.seq)
-		if f.q.Account != "" && x.account != f.q.Account ||
-			len(f.q.Types) > 0 && !slices.Contains(f.q.Types, mail.EventType(x.kind)) {
+		if len(f.q.Types) > 0 && !slices.Contains(f.q.Types, mail.EventType(x.kind)) {
 			continue
 		}
 		e, err := x.decode(ctx, d, seen)

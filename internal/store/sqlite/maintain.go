@@ -23,26 +23,55 @@ func (s *Store) Maintain(ctx context.Context, now time.Time) (done store.Maintai
 		// A day ends 24 hours after it began; it goes when its end is Retention ago.
 		last := dayName(now.Add(-s.opts.Retention - 24*time.Hour))
 		for _, d := range s.days.between("", last) {
-			removed, err := s.days.remove(d.name)
-			if err != nil {
+			if s.opts.Held != nil {
+				held, err := s.opts.Held(ctx, d.name)
+				if err != nil {
+					return done, fmt.Errorf("sqlite: maintain: day %s: %w", d.name, err)
+				}
+				if held {
+					continue
+				}
+			}
+			switch err := s.days.remove(d.name); {
+			case err == nil:
+				done.Days = append(done.Days, d.name)
+			case !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrNotFound): // in use: the next time
 				return done, err
 			}
-			if removed {
-				done.Days = append(done.Days, d.name)
-			}
 		}
+	}
+	if len(done.Days) > 0 {
+		s.tail.clear()
+	}
+	if done.Transcripts, err = s.dropTranscripts(ctx, now); err != nil {
+		return done, err
+	}
+	if done.WebhookAttempts, err = s.maintainWebhooks(ctx, now.Add(-s.opts.WebhookLog)); err != nil {
+		return done, err
 	}
 	err = s.platform.write(ctx, "maintain", func(t *tx) (err error) {
 		if done.Suppressions, err = t.exec("DELETE FROM suppressions WHERE expires_at > 0 AND expires_at <= $1", micros(now)); err != nil {
 			return err
 		}
+		if done.Failures, err = t.exec("DELETE FROM failures WHERE at < $1", micros(now.Add(-store.FailuresKept))); err != nil {
+			return err
+		}
+		if s.opts.Retention > 0 {
+			if _, err := t.exec("DELETE FROM resends WHERE at < $1", micros(now.Add(-s.opts.Retention-24*time.Hour))); err != nil {
+				return err
+			}
+		}
 		done.LedgerRows, err = t.exec("DELETE FROM ledger WHERE used_at < $1", micros(now.Add(-ledgerKept)))
 		return err
 	})
-	return done, err
+	if err != nil {
+		return done, err
+	}
+	return done, s.makeFilters(ctx, now)
 }
 
-// Backup implements store.Store. The platform's file with the watermarks is copied first and the days after it, so
+// Backup implements store.Store. Where webhooks stand is copied before everything else: an event they have not had must not
+// lie behind them in the copy. The platform's file with the watermarks is copied next and the days after it, so
 // every day in the copy is at or ahead of the watermark in it: a store restored from it is given the events behind
 // that watermark again, and each file skips those it has.
 func (s *Store) Backup(ctx context.Context, dir string) error {
@@ -56,17 +85,18 @@ func (s *Store) Backup(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(target, 0o700); err != nil {
 		return fmt.Errorf("sqlite: back up: %w", err)
 	}
+	if err := s.webhooks.copyTo(ctx, filepath.Join(dir, webhookFile)); err != nil {
+		return err
+	}
 	if err := s.platform.copyTo(ctx, filepath.Join(dir, platformFile)); err != nil {
 		return err
 	}
 	if err := s.step("in backup"); err != nil {
 		return err
 	}
-	for _, d := range s.days.between("", "~") {
-		err := s.days.use(ctx, d.name, false, func(d *day) error { return d.db.copyTo(ctx, filepath.Join(target, d.name+".db")) })
-		if err != nil && !errors.Is(err, store.ErrNotFound) { // it may have expired meanwhile
-			return err
-		}
+	err := s.days.each(ctx, s.days.between("", "~"), func(d *day) error { return d.db.copyTo(ctx, filepath.Join(target, d.name+".db")) })
+	if err != nil {
+		return err
 	}
 	if err := syncDir(target); err != nil {
 		return err

@@ -21,28 +21,24 @@ func (s *Store) Message(ctx context.Context, id mail.MessageID) (*mail.Message, 
 	if err := s.ready(); err != nil {
 		return nil, err
 	}
-	for _, name := range s.daysOfMessage(id) {
-		var m *mail.Message
-		err := s.days.use(ctx, name, false, func(d *day) (err error) {
-			m, err = d.message(ctx, id)
-			return err
-		})
-		if !errors.Is(err, store.ErrNotFound) {
-			return m, err
+	var m *mail.Message
+	err := s.days.each(ctx, s.daysOfMessage(id), func(d *day) (err error) {
+		if m, err = d.message(ctx, id); err == nil {
+			return errStop
 		}
+		return err
+	})
+	if err == nil && m == nil {
+		err = fmt.Errorf("sqlite: message %s: %w", id, store.ErrNotFound)
 	}
-	return nil, fmt.Errorf("sqlite: message %s: %w", id, store.ErrNotFound)
+	return m, err
 }
 
 // daysOfMessage returns the days its deliveries can be of: ids of a message and of its deliveries are made within one
 // submission, which may cross midnight.
-func (s *Store) daysOfMessage(id mail.MessageID) []string {
-	var names []string
+func (s *Store) daysOfMessage(id mail.MessageID) []*day {
 	at := id.Time()
-	for _, d := range s.days.between(dayName(at.Add(-24*time.Hour)), dayName(at.Add(24*time.Hour))) {
-		names = append(names, d.name)
-	}
-	return names
+	return s.days.between(dayName(at.Add(-24*time.Hour)), dayName(at.Add(24*time.Hour)))
 }
 
 func (d *day) message(ctx context.Context, id mail.MessageID) (*mail.Message, error) {
@@ -88,22 +84,21 @@ func (s *Store) Deliveries(ctx context.Context, id mail.MessageID, after mail.De
 	}
 	max = store.PageSize(max)
 	var list []*store.Delivery
-	for _, name := range s.daysOfMessage(id) {
-		err := s.days.use(ctx, name, false, func(d *day) error {
-			return d.db.query(ctx, "read deliveries", "SELECT "+deliveryColumns+` FROM deliveries
-				WHERE message = $1 AND delivery > $2 ORDER BY delivery LIMIT $3`, []any{id[:], after[:], max - len(list)},
-				func(r rowScanner) error {
-					x, err := scanDelivery(r)
-					list = append(list, x)
-					return err
-				})
-		})
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, err
+	err := s.days.each(ctx, s.daysOfMessage(id), func(d *day) error {
+		err := d.db.query(ctx, "read deliveries", "SELECT "+deliveryColumns+` FROM deliveries
+			WHERE message = $1 AND delivery > $2 ORDER BY delivery LIMIT $3`, []any{id[:], after[:], max - len(list)},
+			func(r rowScanner) error {
+				x, err := scanDelivery(r)
+				list = append(list, x)
+				return err
+			})
+		if err == nil && len(list) >= max {
+			return errStop
 		}
-		if len(list) >= max {
-			break
-		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return list, nil
 }
@@ -231,23 +226,23 @@ func (s *Store) MessageEvents(ctx context.Context, id mail.MessageID, cursor str
 	}
 	max = store.PageSize(max)
 	var list []*mail.Event
-	for _, name := range s.daysOfMessage(id) {
-		err := s.days.use(ctx, name, false, func(d *day) error {
-			more, err := d.events(ctx, "SELECT "+eventColumns+` FROM deliveries d JOIN events e ON e.delivery = d.delivery
-				WHERE d.message = $1 AND d.delivery >= $2 AND (d.delivery > $2 OR e.spool > $3 OR (e.spool = $3 AND e.seq > $4))
-				ORDER BY d.delivery, e.spool, e.seq LIMIT $5`,
-				id[:], after.delivery[:], int64(after.spool), int64(after.seq), max+1-len(list))
-			list = append(list, more...)
-			return err
-		})
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, "", err
+	err = s.days.each(ctx, s.daysOfMessage(id), func(d *day) error {
+		more, err := d.events(ctx, "SELECT "+eventColumns+` FROM deliveries d JOIN events e ON e.delivery = d.delivery
+			WHERE d.message = $1 AND d.delivery >= $2 AND (d.delivery > $2 OR e.spool > $3 OR (e.spool = $3 AND e.seq > $4))
+			ORDER BY d.delivery, e.spool, e.seq LIMIT $5`,
+			id[:], after.delivery[:], int64(after.spool), int64(after.seq), max+1-len(list))
+		if list = append(list, more...); err == nil && len(list) > max {
+			return errStop
 		}
-		if len(list) > max {
-			list = list[:max]
-			last := list[max-1]
-			return list, messageCursor{last.Delivery, last.ID.Spool, last.ID.Seq}.String(), nil
-		}
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	if len(list) > max {
+		list = list[:max]
+		last := list[max-1]
+		return list, messageCursor{last.Delivery, last.ID.Spool, last.ID.Seq}.String(), nil
 	}
 	return list, "", nil
 }

@@ -17,8 +17,8 @@ var (
 		`ON CONFLICT (hour, receiver, site, type, class) DO UPDATE SET
 		n = rollup_site.n + excluded.n, delay = rollup_site.delay + excluded.delay`)
 
-	addRoutes = newMulti("rollup_route", "hour, route, source, type, n, delay",
-		`ON CONFLICT (hour, route, source, type) DO UPDATE SET
+	addRoutes = newMulti("rollup_route", "hour, route, source, type, class, n, delay",
+		`ON CONFLICT (hour, route, source, type, class) DO UPDATE SET
 		n = rollup_route.n + excluded.n, delay = rollup_route.delay + excluded.delay`)
 )
 
@@ -44,9 +44,12 @@ func putRollups(t *tx, d *day, batch *rows.Batch) error {
 	}
 	args = args[:0]
 	for _, r := range batch.Routes {
-		args = append(args, int64(r.Hour), r.Route, r.Source, string(r.Type), r.N, r.Delay.Microseconds())
+		args = append(args, int64(r.Hour), r.Route, r.Source, string(r.Type), string(r.Class), r.N, r.Delay.Microseconds())
 	}
-	return addRoutes.exec(t, args)
+	if err := addRoutes.exec(t, args); err != nil {
+		return err
+	}
+	return putCounts(t, d, &batch.Counts)
 }
 
 // hoursRemembered is how many hours' sites a day keeps in memory from one batch to the next.
@@ -110,23 +113,21 @@ func (d *day) knownSites(t *tx, hour rows.Hour) (map[string]bool, error) {
 	if known := d.sites[hour]; known != nil {
 		return known, nil
 	}
-	s, err := t.stmt("SELECT DISTINCT site FROM rollup_site WHERE hour = $1 AND site <> $2")
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.QueryContext(t.ctx, int64(hour), store.OtherSites)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = r.Close() }() // Err below says what went wrong
 	known := map[string]bool{}
-	for r.Next() {
-		var site string
-		if err := r.Scan(&site); err != nil {
-			return nil, err
-		}
-		known[site] = true
+	err := t.query("SELECT DISTINCT site FROM rollup_site WHERE hour = $1 AND site <> $2", []any{int64(hour), store.OtherSites}, into(known))
+	if err != nil {
+		return nil, err
 	}
 	d.sites[hour] = known
-	return known, r.Err()
+	return known, nil
+}
+
+// into reads rows of one text into a set.
+func into(set map[string]bool) func(rowScanner) error {
+	return func(r rowScanner) error {
+		var text string
+		err := r.Scan(&text)
+		set[text] = true
+		return err
+	}
 }

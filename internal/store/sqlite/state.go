@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/postroad/postroad/internal/platform"
 	"github.com/postroad/postroad/internal/store"
@@ -136,6 +137,8 @@ const (
 	secretCredential = "credential/" // and its name: Credential.Hash
 	secretKey        = "key/"        // and sender/selector: DKIMKey.Sealed
 	secretPassword   = "password"    // Route.Sealed
+	secretMailbox    = "mailbox/"    // and its name: Mailbox.Sealed
+	secretWebhook    = "webhook/"    // and name/time of the key: WebhookKey.Sealed
 )
 
 // newEntry makes the row of a change: the document as JSON shows it, which has no secret in it, and the secrets apart.
@@ -160,6 +163,16 @@ func newEntry(c store.Change) (entry, error) {
 				}
 			}
 		}
+		for _, x := range v.Mailboxes {
+			if len(x.Sealed) > 0 {
+				e.secrets[secretMailbox+x.Name] = x.Sealed
+			}
+		}
+		for _, x := range v.Webhooks {
+			for i := range x.Keys {
+				e.secrets[webhookSecret(&x, &x.Keys[i])] = x.Keys[i].Sealed
+			}
+		}
 	case platform.Pool:
 		kind, name = store.KindPool, v.Name
 	case platform.Source:
@@ -173,6 +186,8 @@ func newEntry(c store.Change) (entry, error) {
 		kind, name = store.KindPolicy, v.Name
 	case platform.Hold:
 		kind, name = store.KindHold, v.Name
+	case platform.LegalHold:
+		kind, name = store.KindLegalHold, v.Name
 	default:
 		return entry{}, fmt.Errorf("sqlite: apply state: a %s cannot be a %T", c.Kind, c.Value)
 	}
@@ -210,6 +225,15 @@ func addEntry(state *platform.State, kind store.Kind, doc, secretsJSON []byte) e
 				k.Sealed = secrets[secretKey+a.Senders[i].Name+"/"+k.Selector]
 			}
 		}
+		for i := range a.Mailboxes {
+			a.Mailboxes[i].Sealed = secrets[secretMailbox+a.Mailboxes[i].Name]
+		}
+		for i := range a.Webhooks {
+			w := &a.Webhooks[i]
+			for j := range w.Keys {
+				w.Keys[j].Sealed = secrets[webhookSecret(w, &w.Keys[j])]
+			}
+		}
 		state.Accounts = append(state.Accounts, a)
 	case store.KindRoute:
 		r, err := decode[platform.Route](doc)
@@ -226,10 +250,17 @@ func addEntry(state *platform.State, kind store.Kind, doc, secretsJSON []byte) e
 		return decodeInto(&state.Policies, doc)
 	case store.KindHold:
 		return decodeInto(&state.Holds, doc)
+	case store.KindLegalHold:
+		return decodeInto(&state.LegalHolds, doc)
 	default:
 		return errors.New("unknown kind, written by a newer version")
 	}
 	return nil
+}
+
+// webhookSecret is the key of a webhook's signing secret.
+func webhookSecret(w *platform.Webhook, k *platform.WebhookKey) string {
+	return secretWebhook + w.Name + "/" + k.Since.UTC().Format(time.RFC3339Nano)
 }
 
 func decode[T any](doc []byte) (v T, err error) {

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,41 +23,46 @@ func (s *Store) Stats(ctx context.Context, q store.StatsQuery) ([]store.StatsRow
 		return nil, err
 	}
 	lo, hi := rows.HourOf(q.From), rows.HourOf(q.To.Add(time.Hour-1))
+	if wholeDays(q.Of) {
+		lo, hi = lo.Day(), (hi-1).Day()+rows.Hour(24)
+	}
 	args[0], args[1] = int64(lo), int64(hi)
+	days := s.days.withHours(lo, hi)
+	if q.Of.Cohort() { // what was accepted on a day lies in the day's own file
+		days = s.days.between(dayName(lo.Time()), dayName((hi - 1).Time()))
+	}
 	type sum struct {
 		n, delay int64
 	}
 	sums := map[store.StatsRow]sum{}
-	for _, name := range s.days.withHours(lo, hi) {
-		err := s.days.use(ctx, name, false, func(d *day) error {
-			return d.db.query(ctx, "read statistics", query, args, func(r rowScanner) error {
-				var key store.StatsRow
-				var hour rows.Hour
-				var v sum
-				dest := []any{&hour}
-				for _, dim := range q.By {
-					dest = append(dest, field(&key, dim))
-				}
-				if err := r.Scan(append(dest, &v.n, &v.delay)...); err != nil {
-					return err
-				}
-				switch q.Step {
-				case store.StepHour:
-					key.Time = hour.Time()
-				case store.StepDay:
-					key.Time = hour.Time().Truncate(24 * time.Hour)
-				}
-				if v.n == 0 {
-					return nil // a sum over nothing
-				}
-				have := sums[key]
-				sums[key] = sum{have.n + v.n, have.delay + v.delay}
-				return nil
-			})
+	err = s.days.each(ctx, days, func(d *day) error {
+		return d.db.query(ctx, "read statistics", query, args, func(r rowScanner) error {
+			var key store.StatsRow
+			var hour rows.Hour
+			var v sum
+			dest := []any{&hour}
+			for _, dim := range q.By {
+				dest = append(dest, field(&key, dim))
+			}
+			if err := r.Scan(append(dest, &v.n, &v.delay)...); err != nil {
+				return err
+			}
+			switch q.Step {
+			case store.StepHour:
+				key.Time = hour.Time()
+			case store.StepDay:
+				key.Time = hour.Time().Truncate(24 * time.Hour)
+			}
+			if v.n == 0 {
+				return nil // a sum over nothing
+			}
+			have := sums[key]
+			sums[key] = sum{have.n + v.n, have.delay + v.delay}
+			return nil
 		})
-		if err != nil && !errors.Is(err, store.ErrNotFound) { // it may have expired meanwhile
-			return nil, err
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	list := make([]store.StatsRow, 0, len(sums))
 	for row, v := range sums {
@@ -68,10 +72,15 @@ func (s *Store) Stats(ctx context.Context, q store.StatsQuery) ([]store.StatsRow
 	slices.SortFunc(list, func(a, b store.StatsRow) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Stream, b.Stream),
 			cmp.Compare(a.Receiver, b.Receiver), cmp.Compare(a.Site, b.Site), cmp.Compare(a.Route, b.Route),
-			cmp.Compare(a.Source, b.Source), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Class, b.Class))
+			cmp.Compare(a.Source, b.Source), cmp.Compare(a.Sender, b.Sender), cmp.Compare(a.Domain, b.Domain),
+			cmp.Compare(a.Type, b.Type), cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Class, b.Class),
+			cmp.Compare(a.Mark, b.Mark), cmp.Compare(a.Within, b.Within))
 	})
 	return list, nil
 }
+
+// wholeDays reports whether the question's rows are of whole days, under the day's first hour.
+func wholeDays(q store.Question) bool { return q.Cohort() && q != store.PerOutcome }
 
 // statsQuery returns the SQL; its first two arguments are the hours. Names of columns are those of the dimensions, and
 // only the question's own are let through.
@@ -138,6 +147,16 @@ func field(r *store.StatsRow, dim store.Dimension) any {
 		return &r.Site
 	case store.ByRoute:
 		return &r.Route
+	case store.BySender:
+		return &r.Sender
+	case store.ByDomain:
+		return &r.Domain
+	case store.ByOutcome:
+		return (*string)(&r.Outcome)
+	case store.ByMark:
+		return (*string)(&r.Mark)
+	case store.BySpeed:
+		return &r.Within
 	}
 	return &r.Source
 }

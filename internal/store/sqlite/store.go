@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,12 @@ type Options struct {
 	Now    func() time.Time // nil: time.Now
 	// Retention is how long days of the record are kept, counted from the day's end. 0: for ever.
 	Retention time.Duration
+	// WebhookLog is how long attempts of webhooks are kept. 0: store.DefaultWebhookLog.
+	WebhookLog time.Duration
+	// Transcripts is how long the dialogues of attempts are kept; 0: as long as their events.
+	Transcripts time.Duration
+	// Held is asked before a day goes; true keeps it: a legal hold covers something of it. nil: none does.
+	Held func(ctx context.Context, day string) (bool, error)
 	// OpenDays is how many day files are kept open while nobody uses them. 0: DefaultOpenDays.
 	OpenDays int
 	// MayGrow is asked before events are written. An error makes WriteEvents return ErrUnavailable: the store stops
@@ -32,16 +39,26 @@ type Options struct {
 	Step func(name string) error
 }
 
-// DefaultOpenDays covers the days that get events all the time, today and the retries of the last five, and a reader.
-const DefaultOpenDays = 12
+// DefaultOpenDays covers the record as it is kept by default, 90 days: a search by recipient asks every day, and opening a
+// file takes as long as some hundred look-ups in it.
+const DefaultOpenDays = 100
 
 // Store is the store on SQLite files. It implements store.Store.
 type Store struct {
+	// stripped is when each day was last looked through for dialogues; stripping guards it.
+	stripped  map[string]time.Time
+	stripping sync.Mutex
+	filtering sync.Mutex // one makes filters at a time
+
 	opts     Options
 	platform *database
-	days     *days
-	progress progress
-	closed   atomic.Bool
+	webhooks *database
+	// webhookNew counts attempts of each webhook since the oldest were dropped; used by the writer alone.
+	webhookNew map[string]int
+	days       *days
+	progress   progress
+	tail       tail
+	closed     atomic.Bool
 }
 
 var _ store.Store = (*Store)(nil)
@@ -49,6 +66,7 @@ var _ store.Store = (*Store)(nil)
 // Names of the files below Options.Dir.
 const (
 	platformFile = "platform.db"
+	webhookFile  = "webhooks.db"
 	recordDir    = "record"
 )
 
@@ -57,6 +75,9 @@ const (
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.WebhookLog <= 0 {
+		opts.WebhookLog = store.DefaultWebhookLog
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -71,9 +92,12 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{opts: opts, platform: p}
-	if s.days, err = openDays(ctx, filepath.Join(opts.Dir, recordDir), opts.OpenDays); err != nil {
+	s := &Store{opts: opts, stripped: map[string]time.Time{}, platform: p, webhookNew: map[string]int{}}
+	if s.webhooks, err = openDatabase(ctx, filepath.Join(opts.Dir, webhookFile), "webhook"); err != nil {
 		return nil, errors.Join(err, p.close())
+	}
+	if s.days, err = openDays(ctx, filepath.Join(opts.Dir, recordDir), opts.OpenDays); err != nil {
+		return nil, errors.Join(err, s.webhooks.close(), p.close())
 	}
 	if err := s.loadWatermarks(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -86,7 +110,7 @@ func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
-	return errors.Join(s.days.close(), s.platform.close())
+	return errors.Join(s.days.close(), s.webhooks.close(), s.platform.close())
 }
 
 // ready returns ErrUnavailable once the store is closed.

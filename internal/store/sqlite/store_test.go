@@ -15,7 +15,7 @@ func TestStore(t *testing.T) { storetest.Run(t, open) }
 
 func open(t *testing.T, dir string, o storetest.Options) store.Store {
 	t.Helper()
-	s, err := Open(t.Context(), Options{Dir: dir, Now: o.Now, Retention: o.Retention, MayGrow: o.MayGrow, Step: o.Step, OpenDays: 2})
+	s, err := Open(t.Context(), Options{Dir: dir, Now: o.Now, Retention: o.Retention, MayGrow: o.MayGrow, Step: o.Step, Transcripts: o.Transcripts, Held: o.Held, OpenDays: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

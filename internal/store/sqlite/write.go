@@ -17,13 +17,18 @@ import (
 // WriteEvents implements store.Recorder. Each day touched is one transaction that also moves that file's own mark;
 // when all are done the watermark follows. Stopped anywhere between, the same events come again and each file skips
 // what it has.
-func (s *Store) WriteEvents(ctx context.Context, spool mail.SpoolID, upTo uint64, events []*mail.Event) error {
+func (s *Store) WriteEvents(ctx context.Context, spool mail.SpoolID, upTo uint64, events []*mail.Event) (err error) {
 	if err := s.ready(); err != nil {
 		return err
 	}
 	if err := checkEvents(spool, upTo, events); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			s.tail.failed(spool)
+		}
+	}()
 	if grow := s.opts.MayGrow; grow != nil && len(events) > 0 {
 		if err := grow(); err != nil {
 			return fmt.Errorf("sqlite: write events: %w: %w", store.ErrUnavailable, err)
@@ -37,14 +42,20 @@ func (s *Store) WriteEvents(ctx context.Context, spool mail.SpoolID, upTo uint64
 		if err := s.days.use(ctx, name, true, func(d *day) error { return s.writeDay(ctx, d, spool, upTo, byDay[name]) }); err != nil {
 			return err
 		}
+		if err := s.days.wroteTo(ctx, name); err != nil {
+			return err
+		}
 	}
 	if err := s.step("before watermark"); err != nil {
 		return err
 	}
-	err := s.platform.write(ctx, "move watermark", func(t *tx) error {
+	err = s.platform.write(ctx, "move watermark", func(t *tx) error {
 		_, err := t.exec(`INSERT INTO watermarks (spool, seq) VALUES ($1, $2)
 			ON CONFLICT (spool) DO UPDATE SET seq = excluded.seq WHERE excluded.seq > watermarks.seq`, int64(spool), int64(upTo))
 		if err != nil {
+			return err
+		}
+		if err := t.putResends(events); err != nil {
 			return err
 		}
 		return s.step("in watermark")
@@ -52,6 +63,8 @@ func (s *Store) WriteEvents(ctx context.Context, spool mail.SpoolID, upTo uint64
 	if err != nil {
 		return err
 	}
+	before, _ := s.progress.get(spool)
+	s.tail.wrote(spool, before, upTo, events)
 	s.progress.publish(spool, upTo)
 	return s.step("after watermark")
 }
@@ -97,6 +110,7 @@ func groupByDay(events []*mail.Event) (names []string, byDay map[string][]*mail.
 // writeDay applies the events of one day that its file does not have yet.
 func (s *Store) writeDay(ctx context.Context, d *day, spool mail.SpoolID, upTo uint64, events []*mail.Event) error {
 	var hours [2]rows.Hour
+	var grew bool
 	err := d.db.write(ctx, "write events", func(t *tx) error {
 		var applied int64
 		err := t.row("SELECT seq FROM applied WHERE spool = $1", []any{int64(spool)}, &applied)
@@ -112,8 +126,13 @@ func (s *Store) writeDay(ctx context.Context, d *day, spool mail.SpoolID, upTo u
 		if events = events[n:]; len(events) == 0 {
 			return nil
 		}
-		batch := rows.Fold(events)
-		if err := putRows(t, events, batch); err != nil {
+		before, err := deliveriesBefore(t, events)
+		if err != nil {
+			return err
+		}
+		batch := rows.Fold(events, before)
+		grew, err = putRows(t, events, batch, before)
+		if err != nil {
 			return err
 		}
 		if err := s.step("in day"); err != nil {
@@ -133,10 +152,15 @@ func (s *Store) writeDay(ctx context.Context, d *day, spool mail.SpoolID, upTo u
 	})
 	if err != nil {
 		clear(d.sites) // it may name sites of rows that were rolled back
+		clear(d.kept)
+		d.names = 0
 		return err
 	}
 	if len(events) > 0 {
 		s.days.note(d, spool, span{events[0].ID.Seq, events[len(events)-1].ID.Seq}, hours[0], hours[1])
+		if grew {
+			s.days.forgetFilters(d)
+		}
 	}
 	return nil
 }
@@ -172,20 +196,28 @@ func setWhere(cond string, columns ...string) string {
 	return b.String()
 }
 
-// putRows writes events, messages and summaries.
-func putRows(t *tx, events []*mail.Event, batch *rows.Batch) error {
-	args := make([]any, 0, len(events)*insertEvents.cols)
+// putRows writes events, messages and summaries. grew reports that deliveries were added to a bucket.
+func putRows(t *tx, events []*mail.Event, batch *rows.Batch, before map[mail.DeliveryID]rows.Before) (grew bool, err error) {
+	args := make([]any, 0, max(len(events)*insertEvents.cols, len(batch.Messages)*insertMessages.cols, len(batch.Summaries)*insertDeliveries.cols))
 	buf := make([]byte, 0, 1024)
 	for _, e := range events {
 		buf = rows.AppendEvent(buf[:0], e)
 		args = append(args, e.Delivery[:], int64(e.ID.Spool), int64(e.ID.Seq), string(e.Type), e.Account, string(buf))
 	}
 	if err := insertEvents.exec(t, args); err != nil {
-		return err
+		return false, err
 	}
-	bucket, err := nextBucket(t, len(batch.Summaries))
-	if err != nil {
-		return err
+	added := 0
+	for _, x := range batch.Summaries {
+		if _, ok := before[x.ID]; !ok {
+			added++
+		}
+	}
+	var bucket int64 // rows that are there keep theirs
+	if added > 0 || len(batch.Messages) > 0 {
+		if bucket, err = nextBucket(t, added); err != nil {
+			return false, err
+		}
 	}
 	args = args[:0]
 	for _, m := range batch.Messages {
@@ -193,7 +225,7 @@ func putRows(t *tx, events []*mail.Event, batch *rows.Batch) error {
 		args = append(args, m.ID[:], bucket, rows.HashText(m.RFC822ID), string(buf))
 	}
 	if err := insertMessages.exec(t, args); err != nil {
-		return err
+		return false, err
 	}
 	args = args[:0]
 	for _, x := range batch.Summaries {
@@ -206,7 +238,7 @@ func putRows(t *tx, events []*mail.Event, batch *rows.Batch) error {
 			int64(x.Rank), string(x.State), string(x.Class), string(x.Scope), int64(x.Code), x.Enhanced, x.Reply, x.Reason,
 			x.Route, x.Source, x.Host, micros(x.Next), micros(x.Updated), int64(x.Attempts), x.Bits)
 	}
-	return insertDeliveries.exec(t, args)
+	return added > 0, insertDeliveries.exec(t, args)
 }
 
 // tagSeparator stands between tags in their column; it cannot be part of one.
@@ -216,7 +248,7 @@ const tagSeparator = "\n"
 // on each page of the bucket's part of an index, and not so few that ten million deliveries make slow look-ups.
 const bucketSize = 8192
 
-// nextBucket returns the bucket n new rows go to.
+// nextBucket returns the bucket n new deliveries go to.
 func nextBucket(t *tx, n int) (bucket int64, err error) {
 	var filled int64
 	err = t.row("SELECT bucket, filled FROM buckets ORDER BY bucket DESC LIMIT 1", nil, &bucket, &filled)

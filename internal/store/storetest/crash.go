@@ -16,7 +16,7 @@ var errCrash = errors.New("crash")
 // goes on from the watermark as the projector does. Nothing may be missing or there twice.
 func testCrash(t *testing.T, open Opener) {
 	for _, size := range []int{1000, 40} {
-		for k := 0; ; k++ {
+		for k := 0; ; k += stride() {
 			dir := t.TempDir()
 			steps := 0
 			s := open(t, dir, Options{Step: func(string) error {
@@ -84,6 +84,7 @@ func testBackup(t *testing.T, open Opener) {
 	_, err := s.ApplyState(ctx, store.Update{Changes: changes(state), Actor: "admin/ada", At: Day0})
 	must(t, err)
 	put(t, s, events[:third]...)
+	must(t, s.WriteWebhooks(ctx, []store.WebhookPosition{position("whk_1", 3)}, nil, nil))
 	must(t, s.Backup(ctx, copied))
 	if err := s.Backup(ctx, copied); err == nil {
 		t.Error("a backup into a folder with a backup in it was made")
@@ -105,6 +106,9 @@ func testBackup(t *testing.T, open Opener) {
 	must(t, err)
 	if len(got.Accounts) != len(state.Accounts) || got.Accounts[0].Credentials[0].Hash != sampleHash {
 		t.Errorf("the copy's state: %+v", got)
+	}
+	if positions, err := s.WebhookPositions(ctx); err != nil || len(positions) != 1 || positions[0].At[7] != 3 {
+		t.Errorf("the copy's webhooks stand at %+v, %v", positions, err)
 	}
 	if err := record(t, s, 1000); err != nil {
 		t.Fatal(err)

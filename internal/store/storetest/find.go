@@ -114,6 +114,29 @@ func testSearch(t *testing.T, open Opener) {
 	wantErr(t, err, store.ErrBadCursor)
 }
 
+// testSearchHosts finds deliveries by the mail host of their last attempt.
+func testSearchHosts(t *testing.T, open Opener) {
+	s := fresh(t, open, Options{})
+	g := NewMail(spool, Day0)
+	for i, host := range []string{"mx1.bigmail.example", "mx2.eu.bigmail.example", "bigmail.example", "notbigmail.example", ""} {
+		m, d, rcpt := g.Message("acme"), g.Delivery(), fmt.Sprintf("u%d@site.example", i)
+		accepted := g.Accepted(m, d, rcpt)
+		e := g.Tried(mail.EventDelivered, m, d, rcpt, 1, 250, "ok")
+		e.Attempt.Host = host
+		put(t, s, accepted, e)
+		g.Clock = g.Clock.Add(time.Second)
+	}
+	for want, hosts := range map[int][]string{
+		1: {"MX1.bigmail.example"}, 2: {".BigMail.example"}, 3: {".bigmail.example", "bigmail.example"}, 0: {".example.net", "mx"}, 5: nil,
+	} {
+		page, err := s.Search(t.Context(), store.SearchQuery{Account: "acme", Hosts: hosts})
+		must(t, err)
+		if len(page.Deliveries) != want {
+			t.Errorf("%q finds %d, want %d", hosts, len(page.Deliveries), want)
+		}
+	}
+}
+
 // testSearchTime ends pages by the clock: what was found is the same, and the cursor says how far a page came.
 func testSearchTime(t *testing.T, open Opener) {
 	ctx := t.Context()

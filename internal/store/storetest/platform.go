@@ -23,6 +23,8 @@ const (
 	sampleHash     = "HASH-OF-A-PASSWORD"
 	sampleSealed   = "SEALED-PRIVATE-KEY"
 	samplePassword = "SEALED-RELAY-PASSWORD"
+	sampleMailbox  = "SEALED-MAILBOX-PASSWORD"
+	sampleWebhook  = "SEALED-WEBHOOK-SECRET"
 )
 
 func sampleState() platform.State {
@@ -30,6 +32,7 @@ func sampleState() platform.State {
 	return platform.State{
 		Accounts: []platform.Account{{
 			Name: "acme", State: platform.AccountActive, Contact: "ops@acme.example", MaxConnections: 10, MessagesPerHour: 5000,
+			Archive: platform.Archive{Days: 30, Streams: []mail.Stream{mail.Bulk}},
 			Senders: []platform.Sender{{Name: "acme.example", Verified: true, Keys: []platform.DKIMKey{
 				{Selector: "s1", Algorithm: "rsa-2048", Active: true, Public: "MIIB", Sealed: []byte(sampleSealed)},
 			}}},
@@ -37,12 +40,18 @@ func sampleState() platform.State {
 				Name: "app", Kind: platform.CredentialSMTP, Scopes: []platform.Scope{platform.ScopeSend}, Hash: sampleHash,
 				Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Tags: []string{"web"},
 			}},
+			Mailboxes: []platform.Mailbox{{Name: "bounces", Host: "imap.acme.example", Username: "bounces", Sealed: []byte(sampleMailbox)}},
+			Webhooks: []platform.Webhook{{
+				Name: "crm", ID: "whk_1", URL: "https://crm.acme.example/events", Types: []mail.EventType{mail.EventBounced},
+				Keys: []platform.WebhookKey{{Since: Day0.Add(time.Microsecond), Sealed: []byte(sampleWebhook)}, {Since: Day0, Expires: Day0.Add(day), Sealed: []byte(sampleWebhook + "-OLD")}},
+			}},
 		}, {Name: "beta", State: platform.AccountPaused}},
-		Pools:    []platform.Pool{{Name: "shared", Sources: []string{"out1"}}},
-		Sources:  []platform.Source{{Name: "out1", IP: netip.MustParseAddr("192.0.2.1"), EHLO: "out1.example.net"}},
-		Routes:   []platform.Route{{Name: "gateway", Kind: mail.RouteRelay, Host: "relay.example.net", Auth: "plain", Username: "u", Sealed: []byte(samplePassword)}},
-		Policies: []platform.Policy{{Name: "default", Rules: []platform.PolicyRule{{Verified: &verified, Route: "gateway"}}}},
-		Holds:    []platform.Hold{{Name: "h1", Domain: "bigmail.example", Reason: "incident", Since: Day0, Expires: Day0.Add(time.Hour)}},
+		Pools:      []platform.Pool{{Name: "shared", Sources: []string{"out1"}}},
+		Sources:    []platform.Source{{Name: "out1", IP: netip.MustParseAddr("192.0.2.1"), EHLO: "out1.example.net"}},
+		Routes:     []platform.Route{{Name: "gateway", Kind: mail.RouteRelay, Host: "relay.example.net", Auth: "plain", Username: "u", Sealed: []byte(samplePassword)}},
+		Policies:   []platform.Policy{{Name: "default", Rules: []platform.PolicyRule{{Verified: &verified, Route: "gateway"}}}},
+		Holds:      []platform.Hold{{Name: "h1", Domain: "bigmail.example", Reason: "incident", Since: Day0, Expires: Day0.Add(time.Hour)}},
+		LegalHolds: []platform.LegalHold{{Name: "l1", Account: "acme", Recipient: "ann@example.net", Reason: "a claim", Author: "legal", Since: Day0}},
 	}
 }
 
@@ -65,6 +74,9 @@ func changes(s platform.State) (list []store.Change) {
 	}
 	for _, v := range s.Holds {
 		list = append(list, store.PutHold(v))
+	}
+	for _, v := range s.LegalHolds {
+		list = append(list, store.PutLegalHold(v))
 	}
 	return list
 }
@@ -166,7 +178,7 @@ func testAudit(t *testing.T, open Opener) {
 	must(t, err)
 	account := state.Accounts[0]
 	account.Credentials = []platform.Credential{{Name: "app", Kind: platform.CredentialSMTP, Hash: "ANOTHER-HASH"}}
-	account.Senders = nil
+	account.Senders, account.Mailboxes = nil, nil
 	_, err = s.ApplyState(ctx, store.Update{Changes: []store.Change{store.PutAccount(account)}, Expect: 1, Actor: "admin/bob", At: Day0.Add(time.Minute)})
 	must(t, err)
 	_, err = s.ApplyState(ctx, store.Update{Changes: []store.Change{store.Delete(store.KindRoute, "gateway")}, Expect: 2, Actor: "admin/bob", At: Day0.Add(time.Hour)})
@@ -175,13 +187,13 @@ func testAudit(t *testing.T, open Opener) {
 
 	all, err := s.ListAudit(ctx, store.AuditQuery{})
 	must(t, err)
-	if len(all) != 7+1+1+1 {
-		t.Fatalf("%d audit entries, want 10", len(all))
+	if len(all) != 8+1+1+1 {
+		t.Fatalf("%d audit entries, want 11", len(all))
 	}
 	for _, a := range all {
 		text, err := json.Marshal(a)
 		must(t, err)
-		for _, secret := range []string{sampleHash, sampleSealed, samplePassword, "ANOTHER-HASH"} {
+		for _, secret := range []string{sampleHash, sampleSealed, samplePassword, sampleMailbox, sampleWebhook, "ANOTHER-HASH"} {
 			if strings.Contains(string(text), secret) {
 				t.Errorf("audit entry %d shows a secret: %s", a.ID, text)
 			}
@@ -193,7 +205,7 @@ func testAudit(t *testing.T, open Opener) {
 		got[0].Actor != "admin/bob" || !got[0].At.Equal(Day0.Add(time.Minute)) || got[1].Note != "first setup" {
 		t.Fatalf("audit of acme: %+v", got)
 	}
-	if diff := cmp.Diff([]string{"credential/app", "key/acme.example/s1"}, got[0].Secrets); diff != "" {
+	if diff := cmp.Diff([]string{"credential/app", "key/acme.example/s1", "mailbox/bounces"}, got[0].Secrets); diff != "" {
 		t.Errorf("changed secrets: %s", diff)
 	}
 	if got[0].Before != got[1].After || !strings.Contains(got[0].Before, "192.0.2.0/24") || strings.Contains(got[0].After, "192.0.2.0/24") {
@@ -203,6 +215,20 @@ func testAudit(t *testing.T, open Opener) {
 	must(t, err)
 	if len(page) != 1 || page[0].Action != store.ActionUpdate {
 		t.Errorf("page behind the second entry: %+v", page)
+	}
+	for name, c := range map[string]struct {
+		q    store.AuditQuery
+		want int
+	}{
+		"since": {store.AuditQuery{Since: Day0.Add(time.Minute)}, 2},
+		"until": {store.AuditQuery{Until: Day0.Add(time.Minute)}, 9},
+		"both":  {store.AuditQuery{Since: Day0.Add(time.Minute), Until: Day0.Add(time.Hour)}, 1},
+		"name":  {store.AuditQuery{Since: Day0, Until: Day0.Add(time.Hour), Kind: store.KindAccount, Name: "acme", Actor: "admin/ada"}, 1},
+		"none":  {store.AuditQuery{Since: Day0.Add(2 * time.Hour)}, 0},
+	} {
+		if got, err := s.ListAudit(ctx, c.q); err != nil || len(got) != c.want {
+			t.Errorf("audit by time, %s: %d entries, %v, want %d", name, len(got), err, c.want)
+		}
 	}
 	if all[0].Version != 0 || all[1].Action != store.ActionDelete || all[1].After != "" || all[1].Before == "" {
 		t.Errorf("the last two entries: %+v", all[:2])
@@ -304,13 +330,13 @@ func testSuppressions(t *testing.T, open Opener) {
 	_, _, err = s.ListSuppressions(ctx, store.SuppressionQuery{Cursor: "no cursor"})
 	wantErr(t, err, store.ErrBadCursor)
 
-	var addresses []string
-	must(t, s.SuppressedAddresses(ctx, func(a string) error { addresses = append(addresses, a); return nil }))
-	if len(addresses) != 25 {
-		t.Errorf("%d addresses, want 25", len(addresses))
+	var keys []string
+	must(t, s.SuppressionKeys(ctx, func(address, account string) error { keys = append(keys, address+" "+account); return nil }))
+	if len(keys) != 26 { // two streams of one account are one key
+		t.Errorf("%d keys, want 26", len(keys))
 	}
 	stop := errors.New("enough")
-	if err := s.SuppressedAddresses(ctx, func(string) error { return stop }); !errors.Is(err, stop) {
+	if err := s.SuppressionKeys(ctx, func(string, string) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("stopped with %v", err)
 	}
 

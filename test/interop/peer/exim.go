@@ -15,8 +15,10 @@ type EximOptions struct {
 	Domain   string // it takes mail for
 	Sink     string // address it hands the mail to
 	Greylist string // address of a Greylist
-	MaxSize  int
-	Cert     Pair
+	// Returns is the domain of return paths, and ReturnAddr where its mail goes: there Exim sends its own notifications.
+	Returns, ReturnAddr string
+	MaxSize             int
+	Cert                Pair
 }
 
 // StartExim runs an Exim from the cache. Mailboxes that begin with "unknown" do not exist; "greylist" mailboxes are
@@ -76,6 +78,13 @@ check_rcpt:
   accept
 
 begin routers
+returns:
+  driver = manualroute
+  domains = %s
+  route_list = * 127.0.0.1::%s
+  transport = sink
+  self = send
+
 sink:
   driver = manualroute
   route_list = * 127.0.0.1::%s
@@ -90,7 +99,7 @@ sink:
 
 begin retry
 * * F,1h,1s
-`, o.Hostname, program, spool, dir, dir, host, listen, o.Domain, o.MaxSize, o.Cert.CertFile, keyFile, greyHost, greyPort, port(o.Sink))
+`, o.Hostname, program, spool, dir, dir, host, listen, o.Domain, o.MaxSize, o.Cert.CertFile, keyFile, greyHost, greyPort, o.Returns, port(o.ReturnAddr), port(o.Sink))
 	start(t, dir, "exim", []string{o.Addr}, env, program, "-bdf", "-q5s", "-C", conf, "-oX", listen)
 	t.Cleanup(func() { showLog(t, "exim's main log", filepath.Join(dir, "mainlog")) })
 }

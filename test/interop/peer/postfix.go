@@ -17,11 +17,13 @@ type PostfixListener struct {
 
 // PostfixOptions configure a Postfix.
 type PostfixOptions struct {
-	Hostname  string
-	Domains   []string // it takes mail for
-	Sink      string   // address it hands the mail to
-	Cert      Pair
-	Listeners []PostfixListener
+	Hostname string
+	Domains  []string // it takes mail for
+	Sink     string   // address it hands the mail to
+	// Transports are lines of a regexp table that lead some mail elsewhere: "/@example\\.com$/ lmtp:inet:127.0.0.1:24".
+	Transports []string
+	Cert       Pair
+	Listeners  []PostfixListener
 }
 
 // StartPostfix runs a Postfix of the test's own; the system's is not touched. Mailboxes that begin with "unknown" do
@@ -33,7 +35,12 @@ func StartPostfix(t testing.TB, dir string, o PostfixOptions) {
 	if out, err := exec.Command("chown", "postfix", state).CombinedOutput(); err != nil {
 		t.Fatalf("chown: %v: %s", err, out)
 	}
+	mbox := folder(t, dir, "postfix-mbox")
+	if err := os.Chmod(mbox, 0o777); err != nil {
+		t.Fatal(err)
+	}
 	log := filepath.Join(config, "postfix.log")
+	transports := write(t, filepath.Join(config, "transports"), 0o644, "%s\n", strings.Join(o.Transports, "\n"))
 	mailboxes := write(t, filepath.Join(config, "mailboxes"), 0o644, "!/^unknown/ mailbox\n")
 	write(t, filepath.Join(config, "main.cf"), 0o644, `compatibility_level = 3.6
 queue_directory = %s
@@ -50,6 +57,14 @@ mynetworks = 127.0.0.254/32
 virtual_mailbox_domains = %s
 virtual_mailbox_maps = regexp:%s
 virtual_transport = smtp:[127.0.0.1]:%s
+transport_maps = regexp:%s
+virtual_mailbox_base = %s
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+delay_warning_time = 1s
+queue_run_delay = 2s
+minimal_backoff_time = 2s
+maximal_backoff_time = 4s
 default_transport = smtp:[127.0.0.1]:%s
 smtp_tls_security_level = none
 smtp_discard_ehlo_keywords = dsn
@@ -63,7 +78,7 @@ smtpd_tls_key_file = %s
 smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
 smtpd_recipient_restrictions =
 smtputf8_enable = yes
-`, queue, state, dir, log, o.Hostname, strings.Join(o.Domains, ", "), mailboxes, port(o.Sink), port(o.Sink), o.Cert.CertFile, o.Cert.KeyFile)
+`, queue, state, dir, log, o.Hostname, strings.Join(o.Domains, ", "), mailboxes, port(o.Sink), transports, mbox, port(o.Sink), o.Cert.CertFile, o.Cert.KeyFile)
 	master, err := os.ReadFile("/etc/postfix/master.cf")
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 
 // Time limits of a child.
 const (
-	startTimeout = 20 * time.Second
+	startTimeout = 2 * time.Minute
 	stopTimeout  = 10 * time.Second
 )
 

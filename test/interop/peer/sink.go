@@ -21,7 +21,11 @@ type Sink struct {
 
 	mu       sync.Mutex
 	received []Received
+	slow     map[string]int // how often a slow mailbox was tried
 }
+
+// slowTries is how often mail for a mailbox that begins with "slow" is put off.
+const slowTries = 3
 
 // Received is a message as it arrived for one recipient.
 type Received struct {
@@ -35,7 +39,7 @@ type Received struct {
 // NewSink listens at addr until the test ends. cert may be nil: then it offers no STARTTLS.
 func NewSink(t testing.TB, addr string, cert *tls.Certificate) *Sink {
 	t.Helper()
-	k := &Sink{}
+	k := &Sink{slow: map[string]int{}}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +115,17 @@ func (s *sinkSession) Mail(from string, opts *smtp.MailOptions) error {
 }
 
 func (s *sinkSession) Rcpt(to string, opts *smtp.RcptOptions) error {
-	if strings.HasPrefix(to, "unknown") {
+	if strings.HasPrefix(to, "slow") {
+		s.k.mu.Lock()
+		s.k.slow[to]++
+		tried := s.k.slow[to]
+		s.k.mu.Unlock()
+		if tried <= slowTries {
+			return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "not now"}
+		}
+	}
+	// What begins with "late" is taken by the peers before us, and refused behind them.
+	if strings.HasPrefix(to, "unknown") || strings.HasPrefix(to, "late") {
 		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such user"}
 	}
 	s.to = append(s.to, to)

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// timeForms says how a time is written on a command line.
+const timeForms = "2026-01-31T12:00:00Z, 2026-01-31 (UTC), or 6h or 3d for how long ago"
+
+// moment reads a time, a day, or how long ago.
+func moment(s string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	if n, ok := strings.CutSuffix(s, "d"); ok {
+		if days, err := strconv.ParseUint(n, 10, 16); err == nil {
+			return now.AddDate(0, 0, -int(days)), nil
+		}
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, s, time.UTC); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%.40q is no time: want %s", s, timeForms)
+}
+
+// interval are the flags --from and --to, also written --since and --until.
+type interval struct{ from, to string }
+
+func (i *interval) add(cmd *cobra.Command, what string) {
+	f := cmd.Flags()
+	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		switch name {
+		case "since":
+			name = "from"
+		case "until":
+			name = "to"
+		}
+		return pflag.NormalizedName(name)
+	})
+	f.StringVar(&i.from, "from", "", what+" then or later: "+timeForms)
+	f.StringVar(&i.to, "to", "", what+" before then, written likewise")
+}
+
+// read returns the times in the form of the API, "" for none.
+func (i *interval) read(now time.Time) (from, to string, err error) {
+	for _, x := range []struct {
+		name, text string
+		into       *string
+	}{{"from", i.from, &from}, {"to", i.to, &to}} {
+		if x.text == "" {
+			continue
+		}
+		at, err := moment(x.text, now)
+		if err != nil {
+			return "", "", usageError{fmt.Errorf("--%s: %w", x.name, err)}
+		}
+		*x.into = at.UTC().Format(time.RFC3339)
+	}
+	return from, to, nil
+}
+
+// set puts the times into a query, under those names.
+func (i *interval) set(q url.Values, from, to string) error {
+	a, b, err := i.read(time.Now())
+	if a != "" {
+		q.Set(from, a)
+	}
+	if b != "" {
+		q.Set(to, b)
+	}
+	return err
+}
+
+// setAll puts values that are not empty into a query.
+func setAll(q url.Values, values map[string]string) {
+	for name, v := range values {
+		if v != "" {
+			q.Set(name, v)
+		}
+	}
+}

@@ -1,0 +1,50 @@
+package feedback
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/platform"
+	"github.com/postroad/postroad/internal/report"
+	"github.com/postroad/postroad/internal/spool"
+	"github.com/postroad/postroad/internal/store"
+)
+
+// bounced is what happens to a notice that could not be delivered: neither the message arrived nor the word of it, so the
+// operator is told, by an alert and in the postmaster mailbox. What a report says of a notice gets there as it came, by the
+// Reader. The entry's id is made of the notice's delivery: after a crash the same one is written again.
+func (n *Notifier) bounced(ctx context.Context, notice *mail.Message, e *mail.Event) error {
+	account := noticeFor(notice)
+	n.o.Alert(platform.Alert{
+		Kind: alertNoticeBounced, Scope: "account/" + account, Last: n.o.Now().UTC(),
+		Message: fmt.Sprintf("a notice to %s (%s) could not be delivered: the sender does not know that a message failed", e.Recipient, e.Delivery),
+	})
+	if e.Report != nil {
+		return nil
+	}
+	why := e.Reason
+	if e.Attempt != nil && e.Attempt.Reply != "" {
+		why = strings.Join(strings.Fields(e.Attempt.Reply), " ")
+		if e.Attempt.Host != "" {
+			why = e.Attempt.Host + " said: " + why
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "A notice to a sender of account %s could not be delivered. The sender does not know what it was to tell.\n\n", account)
+	fmt.Fprintf(&b, "  To: %s\n  Subject: %s\n  Written: %s\n  Failed: %s\n  %s\n", e.Recipient, subjectOf(notice), when(notice.AcceptedAt), when(e.At), why)
+	fmt.Fprintf(&b, "\nThe notice is message %s, delivery %s.\n", notice.ID, e.Delivery)
+	postmaster := mail.Address{Local: mailboxPostmaster, Domain: n.o.Hostname}
+	subject := "Undelivered notice: " + subjectOf(notice)
+	raw := n.plain(postmaster, subject, b.String(), "undelivered-"+e.Delivery.String())
+	row := &store.StoredReport{
+		ID: mail.ReportID(e.Delivery), Received: e.At, Door: spool.InboxReturnPath, Kind: string(report.Other), Outcome: store.ReportKept,
+		Why: "a notice that could not be delivered", Mailbox: mailboxPostmaster, To: postmaster.String(), Author: postmaster.String(), Subject: subject,
+		Size: int64(len(raw)), Raw: raw,
+	}
+	if err := n.o.Keep(ctx, row); err != nil {
+		return fmt.Errorf("feedback: keep an undelivered notice: %w", err)
+	}
+	return nil
+}

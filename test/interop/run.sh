@@ -20,7 +20,7 @@ if [ "$(id -u)" != 0 ] || [ ! -e /etc/debian_version ] || ! command -v apt-get >
 fi
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/postroad-interop
-installed=(postfix swaks msmtp nsd dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve python3-dkim python3-nacl)
+installed=(postfix swaks libnet-ssleay-perl msmtp nsd dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve python3-dkim python3-nacl)
 unpacked=(exim4-daemon-light exim4-base opensmtpd libevent-2.1-7)
 
 missing=()

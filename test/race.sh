@@ -10,5 +10,4 @@ flags=()
 for p in modernc.org/sqlite/lib modernc.org/libc hash/crc32 github.com/cockroachdb/pebble/v2/internal/{bitflip,crc}; do
   flags+=("-gcflags=$p=-race=false")
 done
-exec go tool -modfile=tools/go.mod gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --hide-summary=skipped -- \
-  -race -timeout 20m "${flags[@]}" "$@"
+exec test/gotest.sh -race -timeout 20m "${flags[@]}" "$@"

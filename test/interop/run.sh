@@ -67,4 +67,4 @@ export POSTROAD=${POSTROAD:-$PWD/bin/postroad}
 export POSTROAD_INTEROP_CACHE=$cache
 [ -x "$POSTROAD" ] || { echo "interop: $POSTROAD is missing; run make build" >&2; exit 1; }
 printf 'interop: Postfix %s, Exim and OpenSMTPD from %s\n' "$(postconf -d -h mail_version)" "$cache"
-go test -tags interop -count=1 -timeout 20m ./test/interop/... "$@"
+test/gotest.sh -tags interop -count=1 -timeout 20m "$@" ./test/interop

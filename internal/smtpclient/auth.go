@@ -48,23 +48,25 @@ func (c *Conn) Auth(cred Credentials) error {
 	if inClear && mech != "CRAM-MD5" {
 		return refuse(ErrClearText)
 	}
+	defer func() { c.ans.secrets = nil }()
 	var err error
 	switch mech {
 	case "PLAIN": // RFC 4616
-		err = c.authLine("AUTH PLAIN "+b64("\x00"+cred.Username+"\x00"+cred.Password), "AUTH PLAIN ***")
+		err = c.authLine("AUTH PLAIN ", b64("\x00"+cred.Username+"\x00"+cred.Password), cred.Password)
 	case "LOGIN":
-		if err = c.authLine("AUTH LOGIN", "AUTH LOGIN"); err == nil && c.ans.code == 334 {
-			if err = c.authLine(b64(cred.Username), "***"); err == nil && c.ans.code == 334 {
-				err = c.authLine(b64(cred.Password), "***")
+		if err = c.authLine("AUTH LOGIN", ""); err == nil && c.ans.code == 334 {
+			if err = c.authLine("", b64(cred.Username)); err == nil && c.ans.code == 334 {
+				err = c.authLine("", b64(cred.Password), cred.Password)
 			}
 		}
 	case "CRAM-MD5":
-		if err = c.authLine("AUTH CRAM-MD5", "AUTH CRAM-MD5"); err == nil && c.ans.code == 334 {
+		if err = c.authLine("AUTH CRAM-MD5", ""); err == nil && c.ans.code == 334 {
 			challenge, decodeErr := base64.StdEncoding.DecodeString(strings.TrimSpace(strings.Join(c.ans.reply().Lines, "")))
 			if decodeErr != nil {
 				return c.fail(mail.StageAuth, fmt.Errorf("%w: the challenge is not base64", ErrProtocol))
 			}
-			err = c.authLine(b64(cramMD5(cred.Username, cred.Password, challenge)), "***")
+			proof := cramMD5(cred.Username, cred.Password, challenge)
+			err = c.authLine("", b64(proof), proof[len(cred.Username)+1:])
 		}
 	default:
 		return refuse(fmt.Errorf("%w: AUTH mechanism %q", ErrBadArgument, mech))
@@ -79,9 +81,15 @@ func (c *Conn) Auth(cred Credentials) error {
 	return nil
 }
 
-// authLine is command with what may be shown of the line.
-func (c *Conn) authLine(line, shown string) error {
-	c.out = append(append(c.out[:0], line...), '\r', '\n')
+// authLine is command for a line that ends with a secret, which is shown to nobody. Peers that are at odds with the line
+// may quote it: neither the secret nor what else would give it away is kept of their reply.
+func (c *Conn) authLine(line, secret string, alike ...string) error {
+	c.out = append(append(append(c.out[:0], line...), secret...), '\r', '\n')
+	shown := line
+	if secret != "" {
+		shown += hidden
+		c.ans.hide(append(alike, secret)...)
+	}
 	c.log.add("C: ", []byte(shown))
 	err := c.write(mail.StageAuth, smtp.AuthTimeout)
 	clear(c.out)

@@ -2,6 +2,7 @@ package smtpclient
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -73,6 +74,65 @@ func TestAuth(t *testing.T) {
 			c.Close()
 			if err := wait(); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestEchoedSecrets: peers that quote what they do not like give away no password, whole or cut, neither in what is kept
+// of the dialogue nor in the error.
+func TestEchoedSecrets(t *testing.T) {
+	const (
+		ehlo     = greet + "S: 250-mx\nS: 250 AUTH "
+		password = "tanstaaftanstaaf"
+		inBase64 = "dGFuc3RhYWZ0YW5zdGFhZg=="
+		plain    = "AHRpbQB0YW5zdGFhZnRhbnN0YWFm"
+		proof    = "dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw"
+		digest   = "b913a602c7eda7a495b4e6e7334d3890"
+	)
+	login := ehlo + "LOGIN\nC: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: dGlt\nS: 334 UGFzc3dvcmQ6\nC: " + inBase64 + "\n"
+	cram := ehlo + "CRAM-MD5\nC: AUTH CRAM-MD5\nS: 334 PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+\nC: " + proof + "\n"
+	for name, test := range map[string]struct{ mechanism, script, shown string }{
+		"plain":                         {"plain", ehlo + "PLAIN\nC* AUTH PLAIN\nS: 500 5.5.1 what is AUTH PLAIN " + plain + "?", "500 5.5.1 what is AUTH PLAIN ***?"},
+		"plain, several lines":          {"plain", ehlo + "PLAIN\nC* AUTH PLAIN\nS: 535-5.7.8 wrong\nS: 535 5.7.8 " + plain, "535 5.7.8 ***"},
+		"plain, cut":                    {"plain", ehlo + "PLAIN\nC* AUTH PLAIN\nS: 500 5.5.1 [AUTH PLAIN " + plain[:18] + "...]", "500 5.5.1 [AUTH PLAIN ***...]"},
+		"plain, its end":                {"plain", ehlo + "PLAIN\nC* AUTH PLAIN\nS: 500 5.5.1 ..." + plain[10:], "500 5.5.1 ...***"},
+		"plain, decoded":                {"plain", ehlo + "PLAIN\nC* AUTH PLAIN\nS: 535 5.7.8 tim has not the password " + password, "535 5.7.8 tim has not the password ***"},
+		"plain, in what is no reply":    {"plain", ehlo + "PLAIN\nC* AUTH PLAIN\nS: huh? " + plain, `"huh? ***" is no reply line`},
+		"plain, in a reply out of step": {"plain", ehlo + "PLAIN\nC* AUTH PLAIN\nS: 334 " + plain, `unexpected reply "334 ***"`},
+		"login":                         {"login", login + "S: 535 5.7.8 wrong: " + inBase64, "535 5.7.8 wrong: ***"},
+		"login, decoded":                {"login", login + "S: 535 5.7.8 wrong: " + password, "535 5.7.8 wrong: ***"},
+		"login, the next challenge":     {"login", login + "S: 334 " + inBase64, `unexpected reply "334 ***"`},
+		"cram-md5":                      {"cram-md5", cram + "S: 535 5.7.8 wrong: " + proof, "535 5.7.8 wrong: ***"},
+		"cram-md5, decoded":             {"cram-md5", cram + "S: 535 5.7.8 wrong: tim " + digest, "535 5.7.8 wrong: tim ***"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, wait, err := dialogue(t, new(script), test.script)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Hello(); err != nil {
+				t.Fatal(err)
+			}
+			err = c.Auth(Credentials{Mechanism: test.mechanism, Username: "tim", Password: password, AllowClear: true})
+			if err == nil {
+				t.Fatal("no error")
+			}
+			c.Close()
+			if err := wait(); err != nil {
+				t.Error(err)
+			}
+			for what, text := range map[string]string{"error": err.Error(), "transcript": c.Transcript()} {
+				if !strings.Contains(text, test.shown) {
+					t.Errorf("%s lacks %s:\n%s", what, test.shown, text)
+				}
+				for _, secret := range []string{password, inBase64, plain, proof, digest} {
+					for i := range len(secret) - tellsPart {
+						if strings.Contains(text, secret[i:i+tellsPart]) {
+							t.Fatalf("%s gives away %s:\n%s", what, secret[i:i+tellsPart], text)
+						}
+					}
+				}
 			}
 		})
 	}

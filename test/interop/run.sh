@@ -29,7 +29,7 @@ for p in "${installed[@]}"; do
 done
 need_update=yes
 update() {
-  if [ -n "$need_update" ]; then apt-get update -qq; fi
+  if [ -n "$need_update" ]; then apt-get -o Acquire::Retries=3 update -qq; fi
   need_update=""
 }
 if [ ${#missing[@]} -gt 0 ]; then
@@ -42,7 +42,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     chmod 755 $policy
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
   fi
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 for p in "${unpacked[@]}"; do
   if [ ! -e "$cache/$p.done" ]; then
@@ -50,7 +50,7 @@ for p in "${unpacked[@]}"; do
     update
     mkdir -p "$cache/deb" "$cache/root"
     # apt-get leaves its privileges for the download, and may not write into root's folders then.
-    (cd "$cache/deb" && rm -f "$p"_*.deb && apt-get -o APT::Sandbox::User=root download -qq "$p" >/dev/null && dpkg-deb -x "$p"_*.deb "$cache/root")
+    (cd "$cache/deb" && rm -f "$p"_*.deb && apt-get -o Acquire::Retries=3 -o APT::Sandbox::User=root download -qq "$p" >/dev/null && dpkg-deb -x "$p"_*.deb "$cache/root")
     touch "$cache/$p.done"
   fi
 done

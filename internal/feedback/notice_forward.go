@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"mime"
 	"mime/quotedprintable"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/message"
 	"github.com/postroad/postroad/internal/platform"
 	"github.com/postroad/postroad/internal/report"
 	"github.com/postroad/postroad/internal/store"
@@ -131,9 +131,9 @@ func (n *Notifier) head(b *bytes.Buffer, to mail.Address, subject, id string) {
 	if len(subject) > mail.MaxSubject {
 		subject = strings.ToValidUTF8(subject[:mail.MaxSubject], "")
 	}
-	subject = mime.QEncoding.Encode("utf-8", strings.Join(strings.Fields(subject), " "))
+	subject = message.EncodeWords(strings.Join(strings.Fields(subject), " "), len("Subject: "))
 	fmt.Fprintf(b, "From: Mail delivery <postmaster@%s>\r\nTo: %s\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\n",
-		n.o.Hostname, to, strings.ReplaceAll(subject, "?= =?", "?=\r\n =?"), n.o.Now().Format("Mon, 02 Jan 2006 15:04:05 -0700"), id, n.o.Hostname)
+		n.o.Hostname, to, subject, n.o.Now().Format("Mon, 02 Jan 2006 15:04:05 -0700"), id, n.o.Hostname)
 	fmt.Fprintf(b, "Auto-Submitted: auto-generated\r\n%s: notice\r\nMIME-Version: 1.0\r\n", report.NoticeField)
 }
 

@@ -2,7 +2,7 @@
 // of what it was given, and every field can be put back exactly as it stood.
 //
 // Its door is ReadHeader. Walk goes through the parts of a whole message, ParseAddresses reads an address list,
-// DecodeWords the encoded words of a value.
+// DecodeWords the encoded words of a value; EncodeWords is its counterpart, for whoever writes a header by hand.
 //
 // There are two ways of reading. The strict one is for mail submitted to us: whatever two readers could understand
 // differently is refused with a HeaderError or AddressError that says what is wrong. The lenient one (ReadHeaderLenient,

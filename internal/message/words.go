@@ -128,3 +128,50 @@ func oneLine(s string) string {
 	}
 	return s
 }
+
+// Bounds of what EncodeWords writes (RFC 2047 §2): a line that holds encoded words, and one word.
+const (
+	maxWordLine    = 76
+	maxEncodedWord = 75
+)
+
+// EncodeWords returns text as it may stand in a header field on one line, of which col octets are taken already. Plain text
+// stays as it is; what is not plain becomes encoded words (RFC 2047) in UTF-8, folded so that no line is too long (behind a name of
+// up to 50 octets). No character is split over two words.
+func EncodeWords(text string, col int) string {
+	if !strings.Contains(text, "=?") && strings.IndexFunc(text, func(r rune) bool { return (r < ' ' && r != '\t') || r > '~' }) < 0 {
+		return text
+	}
+	const open, end, hexDigits = "=?utf-8?q?", "?=", "0123456789ABCDEF"
+	var b strings.Builder
+	room := 0 // octets left in the word that is open
+	for i, r := range strings.ToValidUTF8(text, string(utf8.RuneError)) {
+		char := string(r)
+		width := 3 * len(char)
+		literal := r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune(" !*+-/", r) // RFC 2047 §5 (3)
+		if literal {
+			width = 1
+		}
+		if i == 0 {
+			room = max(min(maxWordLine-col, maxEncodedWord)-len(open)-len(end), 3*utf8.UTFMax) // no word is empty
+			b.WriteString(open)
+		}
+		if room < width {
+			b.WriteString(end + "\r\n " + open)
+			room = maxEncodedWord - len(open) - len(end)
+		}
+		room -= width
+		switch {
+		case r == ' ':
+			b.WriteByte('_')
+		case literal:
+			b.WriteRune(r)
+		default:
+			for _, c := range []byte(char) {
+				b.Write([]byte{'=', hexDigits[c>>4], hexDigits[c&15]})
+			}
+		}
+	}
+	b.WriteString(end)
+	return b.String()
+}

@@ -86,3 +86,36 @@ func FuzzWords(f *testing.F) {
 		}
 	})
 }
+
+// TestEncodeWords: what is written can be read, and keeps to the lengths of RFC 2047 §2.
+func TestEncodeWords(t *testing.T) {
+	for _, plain := range []string{"", "Your order: 100 % sure?", "a\tb"} {
+		if got := EncodeWords(plain, 9); got != plain {
+			t.Errorf("%q became %q", plain, got)
+		}
+	}
+	for _, text := range []string{
+		"ü", "Grüße aus Köln, wo wir auf Ihre Antwort warten, und zwar schon seit dem vergangenen Mittwoch, dem 25.",
+		strings.Repeat("x", 200) + "ü", strings.Repeat("日本語", 40), "=?utf-8?q?no?= word", "one =? two", " ü ", "a ü  b",
+		"tab\tand ü", "🙂 _=?.,", strings.Repeat("é ", 60),
+	} {
+		for _, col := range []int{0, 9, 20, 60, 70, 90} {
+			written := EncodeWords(text, col)
+			if got := DecodeWords(strings.ReplaceAll(written, "\r\n ", " ")); got != strings.ReplaceAll(text, "\t", " ") {
+				t.Errorf("%q behind %d columns is read as %q", text, col, got)
+			}
+			for i, line := range strings.Split(written, "\r\n") {
+				word := strings.TrimPrefix(line, " ")
+				if i == 0 && col > 50 {
+					continue // it may hold no more than the shell of a word, which cannot be shorter
+				}
+				if taken := map[bool]int{true: col}[i == 0]; taken+len(line) > 76 || len(word) > 75 {
+					t.Errorf("%q behind %d columns: the line %q", text, col, line)
+				}
+				if got := DecodeWords(word); !utf8.ValidString(got) || strings.ContainsRune(got, utf8.RuneError) || strings.Contains(word, " ") {
+					t.Errorf("%q: the word %q is read as %q", text, word, got)
+				}
+			}
+		}
+	}
+}

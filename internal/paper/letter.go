@@ -7,12 +7,12 @@ import (
 	"encoding/hex"
 	"fmt"
 	"html/template"
-	"mime"
 	"mime/quotedprintable"
 	"strings"
 	"time"
 
 	"github.com/postroad/postroad/internal/figures"
+	"github.com/postroad/postroad/internal/message"
 )
 
 //go:embed letter.tmpl
@@ -142,13 +142,13 @@ func Compose(l Letter, from, to, hostname, key string, at time.Time) []byte {
 	for _, f := range [][2]string{
 		{"From", "Postroad <" + from + ">"},
 		{"To", "<" + to + ">"},
-		{"Subject", mime.QEncoding.Encode("utf-8", l.Subject)},
+		{"Subject", message.EncodeWords(l.Subject, len("Subject: "))},
 		{"Date", at.UTC().Format("Mon, 02 Jan 2006 15:04:05 +0000")},
 		{"Message-ID", "<" + id + "@" + hostname + ">"},
 		{"Auto-Submitted", "auto-generated"},
 		{"X-Auto-Response-Suppress", "All"},
 		{"MIME-Version", "1.0"},
-		{"Content-Type", `multipart/alternative; boundary="` + boundary + `"`},
+		{"Content-Type", "multipart/alternative;\r\n boundary=\"" + boundary + "\""},
 	} {
 		b.WriteString(f[0] + ": " + f[1] + "\r\n")
 	}

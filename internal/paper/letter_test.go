@@ -45,7 +45,8 @@ func TestDigest(t *testing.T) {
 
 // What is composed is read back as it was meant, by somebody else's reader.
 func TestCompose(t *testing.T) {
-	l := Notice("Grüße <b>\r\nBcc: evil@example.com", []string{"One line & <another>, with 100 % ümlauts. " + strings.Repeat("Words and words. ", 80), "\x1b[31mred"})
+	subject := "Grüße <b> Bcc: evil@example.com" + strings.Repeat(" und Grüße", 20)
+	l := Notice(strings.Replace(subject, " Bcc", "\r\nBcc", 1), []string{"One line & <another>, with 100 % ümlauts. " + strings.Repeat("Words and words. ", 80), "\x1b[31mred"})
 	b := Compose(l, "postmaster@mail.example", "ada@example.com", "mail.example", "k1", now)
 	if !bytes.Equal(b, Compose(l, "postmaster@mail.example", "ada@example.com", "mail.example", "k1", now)) {
 		t.Error("the same letter is composed differently")
@@ -54,8 +55,13 @@ func TestCompose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject")); err != nil || s != "Grüße <b> Bcc: evil@example.com" {
+	if s, err := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject")); err != nil || s != subject {
 		t.Errorf("subject %q (%v)", s, err)
+	}
+	for line := range strings.SplitSeq(string(b), "\r\n") {
+		if len(line) > 76 { // RFC 2047 §2 of encoded words, RFC 2045 §6.7 of quoted-printable
+			t.Errorf("a line of %d octets: %s", len(line), line)
+		}
 	}
 	for field, want := range map[string]string{
 		"From": "Postroad <postmaster@mail.example>", "To": "<ada@example.com>", "Auto-Submitted": "auto-generated", "Bcc": "",

@@ -3,13 +3,13 @@ package report
 import (
 	"bytes"
 	"fmt"
-	"mime"
 	"mime/quotedprintable"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/postroad/postroad/internal/mail"
+	"github.com/postroad/postroad/internal/message"
 	"github.com/postroad/postroad/internal/smtp"
 )
 
@@ -74,7 +74,7 @@ func Build(n *Notice) []byte {
 	}
 	field("From", safe(n.From, maxBuiltLine))
 	field("To", safe(n.To.String(), maxBuiltLine))
-	field("Subject", encodeText(safe(n.Subject, maxBuiltSubject)))
+	field("Subject", message.EncodeWords(safe(n.Subject, maxBuiltSubject), len("Subject: ")))
 	field("Date", n.Date.Format(dateLayout))
 	field("Message-ID", "<"+safe(n.MessageID, maxBuiltLine)+">")
 	if n.InReplyTo != "" && isASCII(n.InReplyTo) {
@@ -230,14 +230,6 @@ func isASCII(s string) bool {
 
 // isMail7Bit reports whether a message can stand as it is in a 7-bit part.
 func isMail7Bit(s string) bool { return isASCII(s) }
-
-// encodeText makes a header text of any text (RFC 2047), folded at its words.
-func encodeText(s string) string {
-	if isASCII(s) && !strings.Contains(s, "=?") {
-		return s
-	}
-	return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", s), "?= =?", "?=\r\n =?")
-}
 
 func boundaryRune(r rune) rune {
 	if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '-' {

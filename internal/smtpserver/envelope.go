@@ -82,46 +82,47 @@ func (c *conn) parseMail(args []byte) (from mail.Address, o MailOptions, err *sm
 	var seen paramSet
 	for text != "" {
 		var key, value string
-		if key, value, text, err = nextParam(text); err != nil {
+		if key, value, text, err = nextParam("MAIL", text); err != nil {
 			return from, o, err
 		}
-		switch strings.ToUpper(key) {
+		twice := false
+		switch key {
 		case "SIZE":
 			o.Size, ok = parseDigits(value)
-			ok = ok && seen.add(paramSize, &err)
+			ok = ok && seen.add(paramSize, &twice)
 		case "BODY":
 			o.EightBit = strings.EqualFold(value, "8BITMIME")
-			ok = (o.EightBit || strings.EqualFold(value, "7BIT")) && seen.add(paramBody, &err)
+			ok = (o.EightBit || strings.EqualFold(value, "7BIT")) && seen.add(paramBody, &twice)
 		case "SMTPUTF8":
 			o.UTF8 = true
-			ok = value == "" && seen.add(paramUTF8, &err)
+			ok = value == "" && seen.add(paramUTF8, &twice)
 		case "REQUIRETLS":
 			if !c.o.RequireTLS {
-				return from, o, unknownParam
+				return from, o, unknownParam("MAIL", key)
 			}
 			if c.info.TLS == nil {
 				return from, o, requireTLSClear // RFC 8689 §4.2.1
 			}
 			o.RequireTLS = true
-			ok = value == "" && seen.add(paramTLS, &err)
+			ok = value == "" && seen.add(paramTLS, &twice)
 		case "RET":
 			o.Ret = strings.ToUpper(value)
-			ok = (o.Ret == "FULL" || o.Ret == "HDRS") && seen.add(paramRet, &err)
+			ok = (o.Ret == "FULL" || o.Ret == "HDRS") && seen.add(paramRet, &twice)
 		case "ENVID":
 			o.EnvID, ok = parseEnvID(value)
-			ok = ok && seen.add(paramEnvID, &err)
+			ok = ok && seen.add(paramEnvID, &twice)
 		case "AUTH":
 			// RFC 4954 §5: must be read where AUTH is offered. Nobody's word on who wrote a message is taken here.
 			_, xerr := smtp.ParseXtext(value)
-			ok = value != "" && xerr == nil && seen.add(paramAuth, &err)
+			ok = value != "" && xerr == nil && seen.add(paramAuth, &twice)
 		default:
-			return from, o, unknownParam
+			return from, o, unknownParam("MAIL", key)
 		}
-		if err == nil && !ok {
-			err = malformedParam
-		}
-		if err != nil {
-			return from, o, err
+		switch {
+		case twice:
+			return from, o, refuseParam("MAIL", key, "is given twice")
+		case !ok:
+			return from, o, refuseParam("MAIL", key, paramForms[key])
 		}
 	}
 	if !o.UTF8 && !isASCII(args) {
@@ -150,24 +151,25 @@ func (c *conn) parseRcpt(args []byte) (to mail.Address, o RcptOptions, err *smtp
 	var seen paramSet
 	for text != "" {
 		var key, value string
-		if key, value, text, err = nextParam(text); err != nil {
+		if key, value, text, err = nextParam("RCPT", text); err != nil {
 			return to, o, err
 		}
-		switch strings.ToUpper(key) {
+		twice := false
+		switch key {
 		case "NOTIFY":
 			o.Notify, ok = parseNotify(value)
-			ok = ok && seen.add(paramNotify, &err)
+			ok = ok && seen.add(paramNotify, &twice)
 		case "ORCPT":
 			o.ORcpt, ok = parseORcpt(value)
-			ok = ok && seen.add(paramORcpt, &err)
+			ok = ok && seen.add(paramORcpt, &twice)
 		default:
-			return to, o, unknownParam
+			return to, o, unknownParam("RCPT", key)
 		}
-		if err == nil && !ok {
-			err = malformedParam
-		}
-		if err != nil {
-			return to, o, err
+		switch {
+		case twice:
+			return to, o, refuseParam("RCPT", key, "is given twice")
+		case !ok:
+			return to, o, refuseParam("RCPT", key, paramForms[key])
 		}
 	}
 	if !c.info.UTF8 && !isASCII(args) {
@@ -204,17 +206,45 @@ const (
 	paramORcpt
 )
 
-func (s *paramSet) add(p paramSet, err **smtp.ReplyError) bool {
-	if *s&p != 0 {
-		*err = repeatedParam
-		return false
-	}
+func (s *paramSet) add(p paramSet, twice *bool) bool {
+	*twice = *s&p != 0
 	*s |= p
-	return true
+	return !*twice
 }
 
-// nextParam cuts one " keyword[=value]" from s (RFC 5321 §4.1.2, esmtp-param).
-func nextParam(s string) (key, value, rest string, err *smtp.ReplyError) {
+// paramForms says what the value of a parameter must be.
+var paramForms = map[string]string{
+	"SIZE":       "must be a number of octets",
+	"BODY":       "must be 7BIT or 8BITMIME",
+	"SMTPUTF8":   "takes no value",
+	"REQUIRETLS": "takes no value",
+	"RET":        "must be FULL or HDRS",
+	"ENVID":      "must be 1 to 100 octets of xtext",
+	"AUTH":       "must be an address in xtext or <>",
+	"NOTIFY":     "must be NEVER or a list of SUCCESS, FAILURE, DELAY",
+	"ORCPT":      "must be an address type, a semicolon and an address in xtext",
+}
+
+// maxKeyword bounds what is repeated of a keyword, in octets.
+const maxKeyword = 40
+
+// refuseParam names a parameter that is wrong. key is a keyword as nextParam returns it, harmless to repeat.
+func refuseParam(verb, key, what string) *smtp.ReplyError { return paramReply(501, verb, key, what) }
+
+func unknownParam(verb, key string) *smtp.ReplyError {
+	return paramReply(555, verb, key, "is not supported")
+}
+
+func paramReply(code int, verb, key, what string) *smtp.ReplyError {
+	if len(key) > maxKeyword {
+		key = key[:maxKeyword] + "..."
+	}
+	return smtp.Refuse(code, smtp.Enhanced{5, 5, 4}, "%s parameter %s %s", verb, key, what)
+}
+
+// nextParam cuts one " keyword[=value]" from s (RFC 5321 §4.1.2, esmtp-param). The keyword, of letters, digits and hyphens, is
+// returned in upper case.
+func nextParam(verb, s string) (key, value, rest string, err *smtp.ReplyError) {
 	param := strings.TrimLeft(s, " ")
 	if len(param) == len(s) || param == "" {
 		return "", "", "", malformedParam // something glued to the path, or to nothing
@@ -224,7 +254,7 @@ func nextParam(s string) (key, value, rest string, err *smtp.ReplyError) {
 		rest = s[len(s)-len(rest)-1:]
 	}
 	key, value, hasValue := strings.Cut(param, "=")
-	if key == "" || hasValue && value == "" {
+	if key == "" {
 		return "", "", "", malformedParam
 	}
 	for i := range len(key) {
@@ -233,9 +263,13 @@ func nextParam(s string) (key, value, rest string, err *smtp.ReplyError) {
 			return "", "", "", malformedParam
 		}
 	}
+	key = strings.ToUpper(key)
+	if hasValue && value == "" {
+		return "", "", "", refuseParam(verb, key, "has no value behind the =")
+	}
 	for i := range len(value) {
 		if ch := value[i]; ch <= ' ' || ch == 0x7f {
-			return "", "", "", malformedParam
+			return "", "", "", refuseParam(verb, key, "has a value with control characters")
 		}
 	}
 	return key, value, rest, nil

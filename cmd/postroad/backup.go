@@ -18,6 +18,8 @@ func newBackupCmd() *cobra.Command {
 platform runs. Whoever has the folder can read all of it. With --key the master key goes elsewhere: then secrets and archive
 in the backup are locked, for its owner too should the key be lost.
 
+A day of the record that is damaged does not keep the rest from being saved: it is named, and the exit code is 3.
+
 Not part of it: mail that waits in the spool (restored, it would be sent again), event files, and the configuration file.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := loadConfig(file, data)
@@ -37,7 +39,14 @@ Not part of it: mail that waits in the spool (restored, it would be sent again),
 				key = "the master key is in " + o.Key + ": keep it apart, nothing opens without it"
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "backed up to %s; %s; %s\n", args[0], archive, key)
-			return nil
+			if len(info.Damaged) == 0 {
+				return nil
+			}
+			for _, d := range info.Damaged {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s %s could not be read and is not in the backup: %s\n", bad("damaged:"), d.Name, d.Problem)
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "everything else is; keep an earlier backup that has these days, and look after the disk")
+			return exitError{exitNotAsWanted}
 		},
 	}
 	f := cmd.Flags()
@@ -68,6 +77,9 @@ erased since is in it again. Ask for those erasures once more.`,
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "restored to %s, as it was at %s\n", c.Data, info.At.Format("2006-01-02 15:04:05 UTC"))
+			for _, d := range info.Damaged {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s %s was damaged when the backup was made, and is not in it\n", bad("missing:"), d.Name)
+			}
 			for _, d := range info.Damage {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", bad("damaged:"), d)
 			}

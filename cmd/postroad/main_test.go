@@ -277,6 +277,18 @@ func TestCommands(t *testing.T) {
 	if _, err := os.Stat(fresh + ".key"); err != nil {
 		t.Error(err)
 	}
+
+	// a day of the record is damaged
+	days, err := filepath.Glob(filepath.Join(data, "store", "record", "*.db"))
+	if err != nil || len(days) == 0 {
+		t.Fatalf("days of the record: %v, %v", days, err)
+	}
+	if err := os.WriteFile(days[0], []byte(strings.Repeat("no database", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	backup = filepath.Join(t.TempDir(), "partly")
+	postroad(t, "", at("backup", backup)...).want(t, exitNotAsWanted, "backed up", "store/record/"+filepath.Base(days[0])+" could not be read")
+	postroad(t, "", "restore", "--data", fresh+"2", backup).want(t, exitOK, "restored to", filepath.Base(days[0])+" was damaged when the backup was made")
 }
 
 // feedbackCommands hands in what came back on a message, twice, and a mail that is no report.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/postroad/postroad/internal/config"
 	"github.com/postroad/postroad/internal/manage"
+	"github.com/postroad/postroad/internal/store"
 	"github.com/postroad/postroad/internal/store/sqlite"
 )
 
@@ -45,6 +46,14 @@ type BackupInfo struct {
 	Archive  bool         `json:"archive"`   // the archive of sent content is in it
 	Archived int          `json:"archived"`  // files of the archive
 	Files    []BackupFile `json:"files"`     // all but this one
+	// Damaged are the days of the record that could not be read, and are not in it.
+	Damaged []BackupDamage `json:"damaged,omitempty"`
+}
+
+// BackupDamage is what could not be copied.
+type BackupDamage struct {
+	Name    string `json:"name"` // its path below the data folder, with slashes
+	Problem string `json:"problem"`
 }
 
 // BackupFile is a file of a backup as it was when the backup was made.
@@ -58,7 +67,8 @@ const backupFormat = 1
 
 // Backup copies state, record, archive and master key of a configuration's platform to a new folder. The platform may run.
 // State and record are copied before the archive: an erasure that is done in between is begun in the copy, and a platform
-// restored from it finishes it. On an error what was copied is removed again.
+// restored from it finishes it. On an error what was copied is removed again. A damaged day of the record is no error: it is left
+// out, and named; one bad day must not cost the copies of everything else, from then on.
 func Backup(ctx context.Context, c config.Config, to string, o BackupOptions) (info BackupInfo, err error) {
 	info = BackupInfo{Format: backupFormat, At: time.Now().UTC().Truncate(time.Second), Version: BuildVersion(), Key: o.Key == "", Archive: !o.NoArchive}
 	data, keyFile, err := places(c)
@@ -113,7 +123,11 @@ func Backup(ctx context.Context, c config.Config, to string, o BackupOptions) (i
 			return info, fmt.Errorf("node: backup: master key: %w", err)
 		}
 	}
-	if err := backupStore(ctx, data, to); err != nil {
+	damaged, err := backupStore(ctx, data, to)
+	for _, d := range damaged {
+		info.Damaged = append(info.Damaged, BackupDamage{StoreDir + "/" + d.Name, d.Err.Error()})
+	}
+	if err != nil {
 		return info, fmt.Errorf("node: backup: %w", err)
 	}
 	if !o.NoArchive {
@@ -162,10 +176,10 @@ func sumFiles(ctx context.Context, dir string) (list []BackupFile, err error) {
 	return list, err
 }
 
-func backupStore(ctx context.Context, data, to string) (err error) {
-	s, err := sqlite.Open(ctx, sqlite.Options{Dir: filepath.Join(data, StoreDir)})
+func backupStore(ctx context.Context, data, to string) (damaged []store.Damage, err error) {
+	s, err := sqlite.Open(ctx, sqlite.Options{Dir: filepath.Join(data, StoreDir), LeaveDamaged: true})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	return s.Backup(ctx, filepath.Join(to, StoreDir))

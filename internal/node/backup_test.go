@@ -81,6 +81,40 @@ func TestDamagedBackup(t *testing.T) {
 	}
 }
 
+// One damaged day of the record costs that day, not the backup; what is made of the backup starts, and says what it lacks.
+func TestBackupWithoutDamagedDay(t *testing.T) {
+	c := testConfig(t, nil)
+	r := start(t, c, testAccounts)
+	r.send("someone@mailbox.test")
+	r.stop()
+	days, err := filepath.Glob(filepath.Join(c.Data, StoreDir, "record", "*.db"))
+	if err != nil || len(days) == 0 {
+		t.Fatalf("days: %v, %v", days, err)
+	}
+	if err := os.WriteFile(days[0], []byte(strings.Repeat("no database", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(t.TempDir(), "backup")
+	info, err := Backup(t.Context(), c, to, BackupOptions{})
+	name := "store/record/" + filepath.Base(days[0])
+	if err != nil || len(info.Damaged) != 1 || info.Damaged[0].Name != name || info.Damaged[0].Problem == "" {
+		t.Fatalf("%+v, %v", info.Damaged, err)
+	}
+	for _, f := range info.Files {
+		if f.Name == name {
+			t.Errorf("%s is said to be in the backup", name)
+		}
+	}
+	fresh := testConfig(t, nil)
+	restored, err := Restore(t.Context(), fresh, to, RestoreOptions{})
+	if err != nil || len(restored.Damage) != 0 || len(restored.Damaged) != 1 {
+		t.Fatalf("restored with %+v, %v", restored, err)
+	}
+	r = start(t, fresh, "")
+	r.send("next@mailbox.test")
+	r.stop()
+}
+
 // A backup that fails leaves nothing behind, and one that was killed is told from one that is whole.
 func TestFailedBackup(t *testing.T) {
 	c := testConfig(t, nil)

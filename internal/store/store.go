@@ -42,12 +42,19 @@ type Store interface {
 
 	// Backup writes a consistent copy into dir, which must not exist or be empty, while everything goes on. A copy
 	// laid in the place of the store's folder is a store. See DESIGN.md for what a restored record catches up by itself.
-	Backup(ctx context.Context, dir string) error
+	// A day of the record that cannot be read is left out and named; it does not keep the others from being saved.
+	Backup(ctx context.Context, dir string) (damaged []Damage, err error)
 	// Maintain removes what has expired (days of the record, suppressions, quota periods). It is called now and then,
 	// at least daily; calling it more often costs little.
 	Maintain(ctx context.Context, now time.Time) (Maintained, error)
 	// Close waits for writes in hand and gives everything back. Methods called afterwards return ErrUnavailable.
 	Close() error
+}
+
+// Damage is a part of the store that cannot be read any more.
+type Damage struct {
+	Name string // of its file, below the store's folder, with slashes
+	Err  error
 }
 
 // Maintained says what Maintain removed.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -157,5 +158,95 @@ func TestDamage(t *testing.T) {
 	}
 	if _, err := Open(t.Context(), Options{Now: storetest.Still(), Dir: dir}); err == nil || !strings.Contains(err.Error(), "newer") {
 		t.Errorf("a file of a newer version: %v", err)
+	}
+}
+
+// TestBackupWithoutDamagedDay: a day that does not open, and one that opens and cannot be read, are named and left out; the
+// rest of the backup is a store.
+func TestBackupWithoutDamagedDay(t *testing.T) {
+	ctx, dir, copied := t.Context(), t.TempDir(), filepath.Join(t.TempDir(), "copy")
+	s, err := Open(ctx, Options{Now: storetest.Still(), Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := storetest.NewMail(7, day0)
+	var byDay [3][]*mail.Event
+	for i := range byDay {
+		byDay[i] = g.Sent("acme", 50)
+		if err := s.WriteEvents(ctx, 7, g.Seq, byDay[i]); err != nil {
+			t.Fatal(err)
+		}
+		g.Clock = g.Clock.Add(24 * time.Hour)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := func(day int) string {
+		return filepath.Join(dir, recordDir, dayName(day0.Add(time.Duration(day)*24*time.Hour))+".db")
+	}
+	if err := os.WriteFile(file(0), []byte(strings.Repeat("no database", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spoilTable(t, file(1), "events")
+
+	if s, err := Open(ctx, Options{Now: storetest.Still(), Dir: dir}); err == nil {
+		t.Fatal("opened for everything, with a damaged day", s.Close())
+	}
+	s, err = Open(ctx, Options{Now: storetest.Still(), Dir: dir, LeaveDamaged: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged, err := s.Backup(ctx, copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, d := range damaged {
+		names = append(names, d.Name)
+		if d.Err == nil {
+			t.Errorf("%s is damaged, and nothing says how", d.Name)
+		}
+	}
+	if want := []string{"record/" + filepath.Base(file(0)), "record/" + filepath.Base(file(1))}; !slices.Equal(names, want) {
+		t.Errorf("damaged are %v, want %v", names, want)
+	}
+	r, err := Open(ctx, Options{Now: storetest.Still(), Dir: copied})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if w, err := r.Watermark(ctx, 7); err != nil || w != g.Seq {
+		t.Errorf("the copy's watermark is %d, %v", w, err)
+	}
+	page, err := r.Events(ctx, store.EventQuery{Max: 1000})
+	if err != nil || len(page.Events) != len(byDay[2]) {
+		t.Errorf("the copy has %d events, want the %d of the last day; %v", len(page.Events), len(byDay[2]), err)
+	}
+}
+
+// spoilTable writes rubbish over a table's first page, in a file that is not open.
+func spoilTable(t *testing.T, path, table string) {
+	t.Helper()
+	d, err := openDatabase(t.Context(), path, "record")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var root int
+	err = d.row(t.Context(), "find table", "SELECT rootpage FROM sqlite_master WHERE name = $1", []any{table}, &root)
+	if err := errors.Join(err, d.close()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := (root - 1) * pageSize; i < root*pageSize; i++ {
+		b[i] = 0xff
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -45,8 +45,9 @@ type day struct {
 type span struct{ first, last uint64 }
 
 // openDays reads the catalogue. It opens every file once: the files are the truth about themselves, so that nothing
-// else can disagree with them after a crash or a restore.
-func openDays(ctx context.Context, dir string, idle int) (*days, error) {
+// else can disagree with them after a crash or a restore. leave, if not nil, says of a day that cannot be read whether it is to be
+// left out.
+func openDays(ctx context.Context, dir string, idle int, leave func(day string, err error) bool) (*days, error) {
 	c := &days{files[*day]{
 		dir: dir, set: "record", idle: idle,
 		make: func(f *file) *day { return &day{file: f, spans: map[mail.SpoolID]span{}, minHour: 1, maxHour: 0} },
@@ -64,7 +65,14 @@ func openDays(ctx context.Context, dir string, idle int) (*days, error) {
 		}
 	}
 	for _, d := range c.between("", "~") {
-		if err := c.use(ctx, d.name, false, func(d *day) error { return c.load(ctx, d) }); err != nil {
+		err := c.use(ctx, d.name, false, func(d *day) error { return c.load(ctx, d) })
+		switch {
+		case err == nil:
+		case leave != nil && leave(d.name, err):
+			if err := c.forget(d.name); err != nil {
+				return nil, errors.Join(err, c.close())
+			}
+		default:
 			return nil, errors.Join(err, c.close())
 		}
 	}

@@ -359,6 +359,28 @@ func (d *database) fail(verb string, err error) error {
 	return fmt.Errorf("sqlite: %s: %w", verb, err)
 }
 
+// SQLite's codes that mean: what lies in the file is not what was written. The disk says so itself, or the pages do.
+const (
+	codeCorrupt   = 11
+	codeNotADB    = 26
+	codeRead      = 10 | 1<<8
+	codeShortRead = 10 | 2<<8
+	codeCorruptFS = 10 | 33<<8
+)
+
+// isDamage reports whether a file cannot be read, now or later.
+func isDamage(err error) bool {
+	var se *sqlite3.Error
+	if !errors.As(err, &se) {
+		return false
+	}
+	switch se.Code() {
+	case codeRead, codeShortRead, codeCorruptFS:
+		return true
+	}
+	return se.Code()&0xff == codeCorrupt || se.Code()&0xff == codeNotADB
+}
+
 // isOwn reports whether err says already which package failed.
 func isOwn(err error) bool { return strings.HasPrefix(err.Error(), "sqlite: ") }
 

@@ -222,6 +222,18 @@ func (c *files[T]) remove(name string) error {
 	return nil
 }
 
+// forget takes a file out of the catalogue, open or not; nobody else knows c yet.
+func (c *files[T]) forget(name string) error {
+	c.mu.Lock()
+	x, open := c.open[name]
+	delete(c.byName, name)
+	if !open {
+		c.mu.Unlock()
+		return nil
+	}
+	return c.shut(x.base())
+}
+
 // list returns the files keep says yes to, by name. keep is called with mu held.
 func (c *files[T]) list(keep func(T) bool) []T {
 	c.mu.Lock()

@@ -312,7 +312,7 @@ func TestFiltersAgree(t *testing.T) {
 		},
 		func() { // restore what was backed up
 			copied := t.TempDir()
-			if err := s.Backup(ctx, copied); err != nil {
+			if _, err := s.Backup(ctx, copied); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Close(); err != nil {

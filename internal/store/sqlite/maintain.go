@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/postroad/postroad/internal/store"
@@ -74,34 +75,47 @@ func (s *Store) Maintain(ctx context.Context, now time.Time) (done store.Maintai
 // lie behind them in the copy. The platform's file with the watermarks is copied next and the days after it, so
 // every day in the copy is at or ahead of the watermark in it: a store restored from it is given the events behind
 // that watermark again, and each file skips those it has.
-func (s *Store) Backup(ctx context.Context, dir string) error {
+func (s *Store) Backup(ctx context.Context, dir string) (damaged []store.Damage, err error) {
 	if err := s.ready(); err != nil {
-		return err
+		return nil, err
 	}
 	target := filepath.Join(dir, recordDir)
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
-		return fmt.Errorf("sqlite: back up: %s is not empty", dir)
+		return nil, fmt.Errorf("sqlite: back up: %s is not empty", dir)
 	}
 	if err := os.MkdirAll(target, 0o700); err != nil {
-		return fmt.Errorf("sqlite: back up: %w", err)
+		return nil, fmt.Errorf("sqlite: back up: %w", err)
 	}
 	if err := s.webhooks.copyTo(ctx, filepath.Join(dir, webhookFile)); err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.platform.copyTo(ctx, filepath.Join(dir, platformFile)); err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.step("in backup"); err != nil {
-		return err
+		return nil, err
 	}
-	err := s.days.each(ctx, s.days.between("", "~"), func(d *day) error { return d.db.copyTo(ctx, filepath.Join(target, d.name+".db")) })
-	if err != nil {
-		return err
+	damaged = slices.Clone(s.damaged)
+	for _, d := range s.days.between("", "~") {
+		path := filepath.Join(target, d.name+".db")
+		err := s.days.use(ctx, d.name, false, func(d *day) error { return d.db.copyTo(ctx, path) })
+		switch {
+		case errors.Is(err, store.ErrNotFound): // it has expired meanwhile
+		case isDamage(err):
+			damaged = append(damaged, damageOf(d.name, err))
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) { // half a copy is no copy
+				return nil, fmt.Errorf("sqlite: back up: %w", err)
+			}
+		case err != nil:
+			return nil, err
+		}
 	}
-	if err := syncDir(target); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return damaged, errors.Join(syncDir(target), syncDir(dir))
+}
+
+// damageOf names a day that cannot be read.
+func damageOf(day string, err error) store.Damage {
+	return store.Damage{Name: recordDir + "/" + day + ".db", Err: err}
 }
 
 // copyTo writes a consistent, compact copy of the file, synced.

@@ -35,6 +35,9 @@ type Options struct {
 	// growing before the spool does. Platform state can always be changed: pausing an account must be possible on a
 	// full disk. nil: always.
 	MayGrow func() error
+	// LeaveDamaged opens the store without the days of the record that are damaged, instead of not at all. It is for a backup,
+	// which then names them, and for nothing that writes events.
+	LeaveDamaged bool
 	// Step, for tests, is called between any two steps of a write; an error ends the write there.
 	Step func(name string) error
 }
@@ -56,6 +59,7 @@ type Store struct {
 	// webhookNew counts attempts of each webhook since the oldest were dropped; used by the writer alone.
 	webhookNew map[string]int
 	days       *days
+	damaged    []store.Damage // days that were left out
 	progress   progress
 	tail       tail
 	closed     atomic.Bool
@@ -96,7 +100,17 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if s.webhooks, err = openDatabase(ctx, filepath.Join(opts.Dir, webhookFile), "webhook"); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
-	if s.days, err = openDays(ctx, filepath.Join(opts.Dir, recordDir), opts.OpenDays); err != nil {
+	var leave func(day string, err error) bool
+	if opts.LeaveDamaged {
+		leave = func(day string, err error) bool {
+			if !isDamage(err) {
+				return false
+			}
+			s.damaged = append(s.damaged, damageOf(day, err))
+			return true
+		}
+	}
+	if s.days, err = openDays(ctx, filepath.Join(opts.Dir, recordDir), opts.OpenDays, leave); err != nil {
 		return nil, errors.Join(err, s.webhooks.close(), p.close())
 	}
 	if err := s.loadWatermarks(ctx); err != nil {

@@ -173,6 +173,14 @@ func (c *core) write(e *entry, w *write) {
 	c.do(w)
 }
 
+// dropRecord removes a lane record from every spool: it is written to the first alone, but one that was adopted brings its own, and
+// would tell of it again at each start.
+func (c *core) dropRecord(key string) {
+	for i := range c.opt.Spools {
+		c.do(&write{sp: i, dropLane: key})
+	}
+}
+
 // The actions.
 type (
 	// give answers a session's request: a job, or nil for "no more".

@@ -289,7 +289,7 @@ func (c *core) openGate(g *gate) {
 	for _, f := range g.flows {
 		f.gate = nil
 	}
-	c.do(&write{dropLane: g.key.name()})
+	c.dropRecord(g.key.name())
 	if g.alert != "" {
 		c.clearAlert(g.alert, g.subject())
 	}

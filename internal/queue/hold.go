@@ -169,5 +169,5 @@ func (in holdsReleased) apply(c *core) {
 		return
 	}
 	delete(c.heldSeen, in.name)
-	c.do(&write{dropLane: holdRecord + in.name})
+	c.dropRecord(holdRecord + in.name)
 }

@@ -32,7 +32,8 @@ type Live interface {
 	Message(ctx context.Context, id mail.MessageID) (*mail.Message, error)
 	Delivery(ctx context.Context, id mail.DeliveryID) (*mail.Delivery, error)
 	Deliveries(ctx context.Context, id mail.MessageID, after mail.DeliveryID, max int) ([]*mail.Delivery, error)
-	OutboxRange() (oldest, newest uint64)
+	// NewestEvent is the newest event whose effects the others may show.
+	NewestEvent() uint64
 }
 
 // Limits of requests.

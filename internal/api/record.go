@@ -136,11 +136,11 @@ func (a *API) registerRecord() {
 // the one to the other.
 var errBehind = errors.New("the record is behind")
 
-// settle waits a little until the record holds what was committed before the request came, so that a client reads its
-// own writes, and reports whether it does now. An error of the store is not one of the reader: the spool still knows
+// settle waits a little until the record holds what the spool shows as the request comes, so that a client reads its own
+// writes, and reports whether it does now. An error of the store is not one of the reader: the spool still knows
 // what is live.
 func (a *API) settle(ctx context.Context) (current bool, err error) {
-	_, newest := a.o.Live.OutboxRange()
+	newest := a.o.Live.NewestEvent()
 	mark, err := a.o.Store.WaitFor(ctx, a.o.Live.ID(), newest)
 	if errors.Is(err, store.ErrUnavailable) {
 		return false, nil

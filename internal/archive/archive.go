@@ -20,7 +20,7 @@ type Spool interface {
 	Message(ctx context.Context, id mail.MessageID) (*mail.Message, error)
 	Deliveries(ctx context.Context, id mail.MessageID, after mail.DeliveryID, max int) ([]*mail.Delivery, error)
 	Body(ctx context.Context, id mail.MessageID) (mail.Body, error)
-	OutboxRange() (oldest, newest uint64)
+	NewestEvent() uint64
 	Commit(ctx context.Context, b *spool.Batch) error
 }
 

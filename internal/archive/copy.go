@@ -49,11 +49,10 @@ func (a *Archive) copyOwed(ctx context.Context, after mail.MessageID) mail.Messa
 	return after
 }
 
-// recorded waits until the record knows all recipients of what was committed by now. Meanwhile the content is safe where it
+// recorded waits until the record knows all recipients of what the spool shows by now. Meanwhile the content is safe where it
 // is.
 func (a *Archive) recorded(ctx context.Context) error {
-	_, newest := a.o.Spool.OutboxRange()
-	if err := store.CaughtUp(ctx, a.o.Record, a.o.Spool.ID(), newest); err != nil {
+	if err := store.CaughtUp(ctx, a.o.Record, a.o.Spool.ID(), a.o.Spool.NewestEvent()); err != nil {
 		return fmt.Errorf("archive: wait for the record: %w", err)
 	}
 	return nil

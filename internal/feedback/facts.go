@@ -39,7 +39,7 @@ func (r *Reader) facts(ctx context.Context, id mail.DeliveryID) (*facts, error) 
 		return nil, err
 	}
 	if live == nil && (err != nil || !d.State.Final()) {
-		// What ended it, if anything did, was committed before the spool said so: it is on its way to the record.
+		// What ended it, if anything did, is on its way to the record.
 		if err := r.catchUp(ctx); err != nil {
 			return nil, err
 		}
@@ -127,9 +127,9 @@ func (f *facts) attempted() bool {
 // errBehind says that the record has not caught up with the spool.
 var errBehind = errors.New("feedback: the record is behind the spool")
 
-// catchUp waits until the record holds what the spool has committed by now.
+// catchUp waits until the record holds everything the spool's answers may rest on.
 func (r *Reader) catchUp(ctx context.Context) error {
-	_, newest := r.o.Inbox.OutboxRange()
+	newest := r.o.Inbox.NewestEvent()
 	for range catchUpWaits {
 		if mark, err := r.o.Store.WaitFor(ctx, r.o.Inbox.ID(), newest); err != nil || mark >= newest {
 			return err

@@ -24,7 +24,7 @@ type oneDelivery struct {
 
 func (o *oneDelivery) ID() mail.SpoolID { return 1 }
 
-func (o *oneDelivery) OutboxRange() (uint64, uint64) { return 1, 0 }
+func (o *oneDelivery) NewestEvent() uint64 { return 0 }
 
 func (o *oneDelivery) ReadInbox(context.Context, uint64, int) ([]spool.InboxEntry, error) {
 	return nil, nil

@@ -29,7 +29,8 @@ type Inbox interface {
 	Commit(ctx context.Context, b *spool.Batch) error
 	// Delivery returns a live delivery, or spool.ErrNotFound.
 	Delivery(ctx context.Context, id mail.DeliveryID) (*mail.Delivery, error)
-	OutboxRange() (oldest, newest uint64)
+	// NewestEvent is the newest event whose effects Delivery may show.
+	NewestEvent() uint64
 }
 
 // Store is what the reader needs of a store.
@@ -166,8 +167,7 @@ func (r *Reader) Wake() {
 // beyond waiting.
 func (r *Reader) Run(ctx context.Context) error {
 	// What an earlier run has decided must be in the record before anything is decided again.
-	_, newest := r.o.Inbox.OutboxRange()
-	if !r.recorded(ctx, newest) {
+	if !r.recorded(ctx, r.o.Inbox.NewestEvent()) {
 		return nil
 	}
 	careful, err := r.begin(ctx)

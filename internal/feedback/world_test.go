@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/goleak"
 
 	"github.com/postroad/postroad/internal/mail"
@@ -29,6 +30,7 @@ var testKey = mail.ReturnPathKey{7}
 type world struct {
 	t     testing.TB
 	dir   string
+	disk  vfs.FS // of the spool; nil: the system's
 	spool *spool.Spool
 	store *sqlite.Store
 	down  atomic.Bool   // the store takes no reports
@@ -50,7 +52,7 @@ func (w *world) open() {
 	w.t.Helper()
 	var err error
 	w.spool, err = spool.Open(context.Background(), spool.Options{
-		Dir: w.dir + "/spool", MemTable: 4 << 20, FreeSpace: func(string) (uint64, uint64, error) { return 100 << 30, 200 << 30, nil },
+		Dir: w.dir + "/spool", FS: w.disk, MemTable: 4 << 20, FreeSpace: func(string) (uint64, uint64, error) { return 100 << 30, 200 << 30, nil },
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -221,6 +223,12 @@ func (w *world) mark(d *mail.Delivery, at time.Time) *mail.Delivery {
 // settle ends the attempt of a delivery that is marked; deferred leaves it waiting.
 func (w *world) settle(d *mail.Delivery, t mail.EventType, at time.Time, change func(*mail.Event)) *mail.Delivery {
 	w.t.Helper()
+	s := w.settlement(d, t, at, change)
+	w.commit(&spool.Batch{Settle: []spool.Settlement{s}})
+	return s.New
+}
+
+func (w *world) settlement(d *mail.Delivery, t mail.EventType, at time.Time, change func(*mail.Event)) spool.Settlement {
 	e := w.event(t, d, at)
 	e.Attempt = &mail.Attempt{
 		N: d.Attempts, At: at, Route: "direct", Kind: mail.RouteMX, Source: "a", Lane: "direct/a>google:mx1.example.net", Host: "mx1.example.net",
@@ -235,8 +243,7 @@ func (w *world) settle(d *mail.Delivery, t mail.EventType, at time.Time, change 
 		next.Mark, next.Due, next.Uncertain = nil, at.Add(time.Hour), e.Attempt.Uncertain
 		s.New = &next
 	}
-	w.commit(&spool.Batch{Settle: []spool.Settlement{s}})
-	return s.New
+	return s
 }
 
 // send sends a message; every delivery ends with the result.

@@ -42,10 +42,9 @@ func (n *Node) keepForOperator(ctx context.Context, row *store.StoredReport) err
 	return n.store.PutReports(ctx, []*store.StoredReport{row})
 }
 
-// caughtUp waits until the record holds what the spool has committed by now.
+// caughtUp waits until the record holds what the spool shows by now.
 func (n *Node) caughtUp(ctx context.Context) error {
-	_, newest := n.spool.OutboxRange()
-	return store.CaughtUp(ctx, n.store, n.spool.ID(), newest)
+	return store.CaughtUp(ctx, n.store, n.spool.ID(), n.spool.NewestEvent())
 }
 
 // keptContent returns the content of a message while deliveries of it are live, or while it is archived. What cannot be read is

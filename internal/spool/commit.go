@@ -206,6 +206,9 @@ func (s *Spool) apply(f *frame) (err error) {
 			err = fmt.Errorf("%v", r)
 		}
 	}()
+	s.seen.Lock()
+	s.seen.shown = f.st.event // before anybody can see the frame
+	s.seen.Unlock()
 	return s.db.ApplyNoSyncWait(f.b, pebble.Sync)
 }
 

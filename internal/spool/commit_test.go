@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -140,6 +141,48 @@ func TestGroupCommit(t *testing.T) {
 		t.Errorf("501 batches took %d frames", n)
 	}
 	audit(t, s)
+}
+
+// TestNewestEvent: what a frame has taken away is gone before the frame is durable; who misses it learns up to where the
+// record must come.
+func TestNewestEvent(t *testing.T) {
+	gate := make(chan struct{})
+	var armed atomic.Bool
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if armed.Load() && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) {
+			<-gate
+		}
+		return nil
+	}))
+	s := openTest(t, testOptions(fs))
+	a := newAcceptance("acme", "example.net", 1, []byte("x"))
+	mustCommit(t, s, &Batch{Accept: []*Acceptance{a}})
+	if n := s.NewestEvent(); n != 1 {
+		t.Errorf("newest event %d", n)
+	}
+	armed.Store(true)
+	d := a.Deliveries[0]
+	ticket := s.Enqueue(&Batch{Settle: []Settlement{settled(d)}})
+	for {
+		_, err := s.Delivery(t.Context(), d.ID)
+		if errors.Is(err, ErrNotFound) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		runtime.Gosched()
+	}
+	if _, durable := s.OutboxRange(); durable != 1 || s.NewestEvent() != 2 {
+		t.Errorf("durable up to %d, shown up to %d", durable, s.NewestEvent())
+	}
+	close(gate)
+	if err := ticket.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, durable := s.OutboxRange(); durable != 2 {
+		t.Errorf("durable up to %d", durable)
+	}
 }
 
 // TestFrameLimit: groups end at MaxFrame, and a larger batch has a frame of its own.

@@ -300,7 +300,7 @@ func (s *Spool) loadState() error {
 	}
 	s.st.id = s.id // a spool of before does not have it in its state
 	s.opened = s.st.newest
-	s.seen.st = s.st
+	s.seen.st, s.seen.shown = s.st, s.st.event
 	return nil
 }
 

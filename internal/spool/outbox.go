@@ -47,6 +47,15 @@ func (s *Spool) OutboxRange() (oldest, newest uint64) {
 	return s.seen.st.oldest, s.seen.st.event
 }
 
+// NewestEvent returns the sequence number of the newest event whose effects a reader may see. A frame shows before it is
+// durable: a delivery that is over is gone while its event is not in OutboxRange yet. Who finds something gone, and looks
+// for what became of it in the record, waits for the record up to here.
+func (s *Spool) NewestEvent() uint64 {
+	s.seen.Lock()
+	defer s.seen.Unlock()
+	return s.seen.shown
+}
+
 // TrimOutbox removes the events up to and including upto. It is one range deletion, best done for many events at
 // once.
 func (s *Spool) TrimOutbox(ctx context.Context, upto uint64) error {

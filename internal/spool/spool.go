@@ -48,7 +48,8 @@ type Spool struct {
 	// seen is what readers see of the committer's work.
 	seen struct {
 		sync.Mutex
-		st    state // of the last synced frame
+		st    state  // of the last synced frame
+		shown uint64 // the newest event of the frames that readers may see, synced or not
 		lanes map[string]struct{}
 		hours map[uint32]struct{}          // hours with idempotency records
 		marks map[mail.DeliveryID]struct{} // open at open and not settled since

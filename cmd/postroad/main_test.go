@@ -312,7 +312,7 @@ func feedbackCommands(t *testing.T, at func(...string) []string, m *message) {
 	postroad(t, "", at("feedback", "show", first, "--raw")...).want(t, exitOK, "552 5.2.2 mailbox full")
 	postroad(t, "", at("feedback", "show", again)...).want(t, exitOK, "replayed", "by report "+first)
 	postroad(t, "", at("feedback", "list", "--of", "shop", "--from", "1h", "--outcome", "replayed")...).want(t, exitOK, "alice@mailbox.test", again)
-	postroad(t, "", at("feedback", "list", "--from", "soon")...).want(t, exitUsage, "6h or 3d")
+	postroad(t, "", at("feedback", "list", "--from", "soon")...).want(t, exitUsage, "6h, 3d or 2w")
 	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		s := postroad(t, "", at("trace", m.ID)...).want(t, exitOK, "a report (bounce) changed nothing: the delivery is bounced already", again)
 		if strings.Contains(s.out, "bounced (late)") {

@@ -280,7 +280,7 @@ type hold struct {
 func newHoldCmd() *cobra.Command {
 	var conn connection
 	var h hold
-	var lasts time.Duration
+	var lasts timeSpan
 	cmd := &cobra.Command{
 		Use: "hold NAME --reason WHY …", Short: "Hold matching mail, also mail that comes later", Args: cobra.ExactArgs(1),
 		Long: `Makes a standing rule: mail that matches every given condition waits until the hold is released or expires.
@@ -293,8 +293,8 @@ With --route, --source, --site or --receiver it suspends lanes: nothing goes out
 				return err
 			}
 			h.Name = args[0]
-			if lasts > 0 {
-				at := time.Now().Add(lasts).UTC().Truncate(time.Second)
+			if lasts.Duration > 0 {
+				at := time.Now().Add(lasts.Duration).UTC().Truncate(time.Second)
 				h.Expires = &at
 			}
 			return conn.change(cmd, c, http.MethodPut, "/v1/holds/"+url.PathEscape(h.Name), h)
@@ -313,7 +313,7 @@ With --route, --source, --site or --receiver it suspends lanes: nothing goes out
 	f.StringVar(&h.Site, "site", "", "site")
 	f.StringVar(&h.Receiver, "receiver", "", "receiver")
 	f.StringVar(&h.Reason, "reason", "", "why; customers' staff will read it")
-	f.DurationVar(&lasts, "for", 0, "release it by itself after this time")
+	f.Var(&lasts, "for", "release it by itself after this time, such as 2h or 3d")
 	cmd.GroupID = ""
 	return cmd
 }

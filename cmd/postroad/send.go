@@ -59,7 +59,7 @@ func newSendCmd() *cobra.Command {
 	var textFile, htmlFile, rawFile, sendAt string
 	var files []string
 	var noWait bool
-	var timeout time.Duration
+	timeout := timeSpan{time.Minute}
 	cmd := &cobra.Command{
 		Use: "send --from ADDRESS --to ADDRESS …", Short: "Send one message and show what becomes of it", Args: cobra.NoArgs,
 		Long: `Hands in one message, waits, and shows every change until each recipient's fate is known or --timeout is over.
@@ -85,7 +85,7 @@ Exits with 0 if every recipient's mail was delivered or relayed, with 3 if not.`
 				fmt.Fprintln(cmd.OutOrStdout(), s.ID)
 				return nil
 			}
-			return follow(cmd, c, s, timeout, conn.json)
+			return follow(cmd, c, s, timeout.Duration, conn.json)
 		},
 	}
 	conn.add(cmd)
@@ -105,7 +105,7 @@ Exits with 0 if every recipient's mail was delivered or relayed, with 3 if not.`
 	f.StringVar(&sendAt, "send-at", "", "not before this time (RFC 3339)")
 	f.BoolVar(&body.RequireTLS, "require-tls", false, "deliver over TLS or not at all")
 	f.BoolVar(&noWait, "no-wait", false, "only hand it in and print its id")
-	f.DurationVar(&timeout, "timeout", time.Minute, "how long to wait for the outcome")
+	f.Var(&timeout, "timeout", "how long to wait for the outcome")
 	return cmd
 }
 

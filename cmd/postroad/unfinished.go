@@ -38,7 +38,7 @@ type unfinished struct {
 
 func newUnfinishedCmd() *cobra.Command {
 	var conn connection
-	var older time.Duration
+	var older timeSpan
 	var p pager
 	cmd := &cobra.Command{
 		Use: "unfinished", Short: "Deliveries without a final outcome, and why", Args: cobra.NoArgs,
@@ -46,12 +46,9 @@ func newUnfinishedCmd() *cobra.Command {
 than five days ago and has not reported on. The counts are of everything; the list comes in pages.`,
 		Example: `  postroad unfinished --account shop --older 1h`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if older < 0 {
-				return usageError{fmt.Errorf("--older %s lies in the future", older)}
-			}
 			q := url.Values{}
-			if older > 0 {
-				q.Set("older", older.String())
+			if older.Duration > 0 {
+				q.Set("older", older.Duration.String())
 			}
 			setAll(q, map[string]string{"account": conn.account})
 			c, err := conn.open(cmd)
@@ -79,7 +76,7 @@ than five days ago and has not reported on. The counts are of everything; the li
 		},
 	}
 	conn.add(cmd)
-	cmd.Flags().DurationVar(&older, "older", 0, "only what was accepted at least so long ago, such as 1h")
+	cmd.Flags().Var(&older, "older", "only what was accepted at least so long ago, such as 1h or 2d")
 	p.add(cmd)
 	return cmd
 }

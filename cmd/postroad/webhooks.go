@@ -339,11 +339,11 @@ func newWebhookRemoveCmd() *cobra.Command {
 }
 
 func newWebhookRotateCmd() *cobra.Command {
-	var grace time.Duration
+	grace := timeSpan{24 * time.Hour}
 	cmd := webhookCmd("rotate NAME", "Give a webhook a new signing secret, printed once; old ones go on for a while", 1, func(cmd *cobra.Command, c *client.Client, conn *connection, args []string) error {
 		in := struct {
 			Grace int `json:"grace_seconds"`
-		}{int(grace / time.Second)}
+		}{int(grace.Duration / time.Second)}
 		var out struct {
 			Secret string `json:"secret"`
 		}
@@ -356,7 +356,7 @@ func newWebhookRotateCmd() *cobra.Command {
 		fmt.Fprintf(cmd.OutOrStdout(), "New signing secret. It is shown only now:\n  %s\n", out.Secret)
 		return nil
 	})
-	cmd.Flags().DurationVar(&grace, "grace", 24*time.Hour, "how long the old secrets go on signing")
+	cmd.Flags().Var(&grace, "grace", "how long the old secrets go on signing")
 	return cmd
 }
 

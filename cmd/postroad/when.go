@@ -3,26 +3,22 @@ package main
 import (
 	"fmt"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/postroad/postroad/internal/mail"
 )
 
 // timeForms says how a time is written on a command line.
-const timeForms = "2026-01-31T12:00:00Z, 2026-01-31 (UTC), or 6h or 3d for how long ago"
+const timeForms = "2026-01-31T12:00:00Z, 2026-01-31 (UTC), or 6h, 3d or 2w for how long ago"
 
 // moment reads a time, a day, or how long ago.
 func moment(s string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+	if d, err := mail.ParseSpan(s); err == nil {
 		return now.Add(-d), nil
-	}
-	if n, ok := strings.CutSuffix(s, "d"); ok {
-		if days, err := strconv.ParseUint(n, 10, 16); err == nil {
-			return now.AddDate(0, 0, -int(days)), nil
-		}
 	}
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", time.DateOnly} {
 		if t, err := time.ParseInLocation(layout, s, time.UTC); err == nil {
@@ -31,6 +27,32 @@ func moment(s string, now time.Time) (time.Time, error) {
 	}
 	return time.Time{}, fmt.Errorf("%.40q is no time: want %s", s, timeForms)
 }
+
+// timeSpan is a flag for a span of time.
+type timeSpan struct{ time.Duration }
+
+// Set implements pflag.Value.
+func (s *timeSpan) Set(text string) (err error) {
+	s.Duration, err = mail.ParseSpan(text)
+	return err
+}
+
+// String implements pflag.Value; "" is none.
+func (s *timeSpan) String() string {
+	if s.Duration == 0 {
+		return ""
+	}
+	text := s.Duration.String() // "24h0m0s"
+	for _, idle := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, idle) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
+}
+
+// Type implements pflag.Value.
+func (s *timeSpan) Type() string { return "span" }
 
 // interval are the flags --from and --to, also written --since and --until.
 type interval struct{ from, to string }

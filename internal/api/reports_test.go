@@ -113,10 +113,12 @@ func TestUnfinished(t *testing.T) {
 	} else if p := get(adminKey, "max=2&cursor="+p.Next); len(p.Deliveries) != 1 || p.Next != "" || p.Counts != nil {
 		t.Errorf("everyone's second page: %+v", p)
 	}
-	if p := get(shopKey, "older=1h"); len(p.Deliveries) != 0 || len(p.Counts) != 0 {
-		t.Errorf("what is older: %+v", p)
+	for _, older := range []string{"1h", "2d", "1w12h"} {
+		if p := get(shopKey, "older="+older); len(p.Deliveries) != 0 || len(p.Counts) != 0 {
+			t.Errorf("what is older than %s: %+v", older, p)
+		}
 	}
-	for query, status := range map[string]int{"older=soon": http.StatusBadRequest, "older=-1h": http.StatusBadRequest, "cursor=x.y": http.StatusBadRequest, "cursor=q.%ff": http.StatusBadRequest, "account=rival": http.StatusForbidden} {
+	for query, status := range map[string]int{"older=soon": http.StatusBadRequest, "older=-1h": http.StatusBadRequest, "older=1.5d": http.StatusBadRequest, "cursor=x.y": http.StatusBadRequest, "cursor=q.%ff": http.StatusBadRequest, "account=rival": http.StatusForbidden} {
 		if a := g.do(shopKey, http.MethodGet, "/v1/unfinished?"+query, ""); a.problem(t).Status != status {
 			t.Errorf("%s: %d %s", query, a.status, a.body)
 		}

@@ -8,13 +8,14 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/reporting"
 	"github.com/postroad/postroad/internal/store"
 )
 
 type unfinishedInput struct {
 	Account string `query:"account"`
-	Older   string `query:"older" doc:"Only what was accepted at least so long ago, rounded to the whole hour before: 1h, 30m, 24h." example:"1h"`
+	Older   string `query:"older" doc:"Only what was accepted at least so long ago, rounded to the whole hour before: 30m, 1h, 36h, 3d, 2w." example:"1h"`
 	Cursor  string `query:"cursor"`
 	Max     int    `query:"max" minimum:"1" maximum:"1000" default:"100"`
 }
@@ -55,8 +56,8 @@ func (a *API) unfinished(ctx context.Context, in *unfinishedInput) (*unfinishedO
 	}
 	q := reporting.UnfinishedQuery{Account: account, Cursor: in.Cursor, Max: in.Max}
 	if in.Older != "" {
-		if q.Older, err = time.ParseDuration(in.Older); err != nil || q.Older < 0 {
-			return nil, badRequest("older", "it is no time span such as 30m, 1h or 24h")
+		if q.Older, err = mail.ParseSpan(in.Older); err != nil {
+			return nil, badRequest("older", "it is "+err.Error())
 		}
 	}
 	if _, err := a.settle(ctx); err != nil {

@@ -161,9 +161,9 @@ type Duration time.Duration
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (d *Duration) UnmarshalText(b []byte) error {
-	v, err := time.ParseDuration(string(b))
-	if err != nil || v < 0 {
-		return fmt.Errorf("%q is not a duration such as 90s, 10m or 4h", b)
+	v, err := mail.ParseSpan(string(b))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration such as %s", b, mail.SpanForms)
 	}
 	*d = Duration(v)
 	return nil

@@ -20,7 +20,7 @@ var wrong = map[string][]string{
 	"no_toml.toml":           {":1:"},
 	"wrong_type.toml":        {":2:", "delivery.port"},
 	"twice.toml":             {":2:", "hostname"},
-	"bad_duration.toml":      {":2:", `"5 minutes" is not a duration such as 90s, 10m or 4h`},
+	"bad_duration.toml":      {":2:", `"5 minutes" is not a duration such as 90s, 30m, 4h, 3d or 2w`},
 	"negative_duration.toml": {":2:", "is not a duration"},
 	"bad_size.toml":          {":2:", `"50 megabytes" is not a size such as 52428800, 512KiB, 50MiB or 2GiB`},
 	"size_overflow.toml":     {":2:", "is not a size"},

@@ -80,6 +80,7 @@ func domainEnd(s string, i int) int {
 	for ; i < len(s); i++ {
 		switch c := s[i]; {
 		case isAlnum(c) || c == '-':
+		case c == '_' && i+1 < len(s) && isAlnum(s[i+1]): // no host may be called so, but some are
 		case c == '.' && i+1 < len(s) && (isAlnum(s[i+1]) || s[i+1] >= 0x80):
 			label, labels = i+1, labels+1
 		case c < 0x80 || c == 0xc2 || c == 0xe2 || c == 0xe3 || c == 0xef: // punctuation, in UTF-8

@@ -248,7 +248,10 @@ func (m *letter) onlyReturnedTo(r *Report) string {
 		}
 	}
 	if len(r.Original.To) == 1 && !withheld(r.Original.To[0]) {
-		return r.Original.To[0]
+		if to := r.Original.To[0]; !daemonLocal(r.Original.From) || !m.ownAddresses()[strings.ToLower(to)] {
+			return to
+		}
+		return "" // a report that was sent to us, and is passed on
 	}
 	return r.Original.envelopeTo()
 }
@@ -422,6 +425,7 @@ func (m *letter) mentions() (all []mention, lines []string) {
 		}
 		at := place{text: line, before: before, above: above}
 		last, end := 0, 0 // of the address before it on the line: strength, and where it ends
+		small := -1       // whether the line is small print; -1: not known yet
 		for _, f := range addressesIn(line) {
 			between := line[min(end, f.start):f.start]
 			at.found, at.lead, end = f, at.lead+strings.ToLower(between), f.end
@@ -432,6 +436,12 @@ func (m *letter) mentions() (all []mention, lines []string) {
 			n := mention{addr: f.addr, line: i, strength: m.strength(&at, own), delayed: under == waiting}
 			if n.strength > 0 && isListSeparator(between) {
 				n.strength = max(n.strength, last)
+			}
+			if n.strength > 0 && !strings.HasPrefix(strings.TrimSpace(line[f.end:]), ":") {
+				if small < 0 {
+					small = smallPrint(lines, i)
+				}
+				n.strength *= 1 - small
 			}
 			if last = n.strength; n.strength == 0 {
 				continue
@@ -502,6 +512,28 @@ func (m *letter) ownAddresses() map[string]bool {
 		}
 	}
 	return own
+}
+
+// smallPrintWords stand in what companies put below their mail, also below a report. Lower case.
+var smallPrintWords = newWordSet("confidential", "privileged", "disclaimer", "intended solely", "intended only", "solely intended", "received this", "received it in error", "vertraulich", "confidentiel", "confidencial", "riservat", "vertrouwelijk", "poufn", "конфиденциальн", "機密", "机密", "gizli")
+
+// smallPrint reports, by 1 or 0, whether a line stands in a paragraph that tells what may be done with the mail, and of no
+// failure.
+func smallPrint(lines []string, i int) (is int) {
+	start := i
+	for start > 0 && i-start < maxSnippetLines && strings.TrimSpace(lines[start-1]) != "" {
+		start--
+	}
+	for _, line := range lines[start:max(i+1, paragraphEnd(lines, i))] {
+		lower := strings.ToLower(line)
+		if code, e := codesIn(line); code >= 400 || !e.IsZero() || failureWords.in(lower) {
+			return 0
+		}
+		if smallPrintWords.in(lower) {
+			is = 1
+		}
+	}
+	return is
 }
 
 // isListSeparator reports what stands between two addresses of one list.
@@ -577,6 +609,8 @@ func (m *letter) strength(p *place, own map[string]bool) int {
 		return strong
 	case isOwn:
 		return 0
+	case (p.text[p.start] == '(' || p.text[p.start] == '<') && strings.HasPrefix(tail, "on ") && hasDigits(tail[:min(len(tail), maxLabel)]) && !strings.Contains(lead, ":"):
+		return strong // "Doe, Joe (joe@example.com) on Tue, 3 Mar"
 	}
 	for _, w := range recipientLabels {
 		if strings.Contains(lead, w) {

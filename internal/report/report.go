@@ -207,7 +207,7 @@ func splitMbox(raw []byte) (first, rest []byte) {
 const attachedDepth = 2
 
 // readAttached takes the recipients from a report that is attached, where a mail system passes it on and says itself of
-// nobody what became of him.
+// nobody what became of him. Where it is one in words, nobody may be named beside it.
 func (m *letter) readAttached(r *Report) {
 	if r.Kind != Bounce && r.Kind != Delay || len(m.attached) == 0 || !m.fromDaemon() || m.lim.Depth <= attachedDepth ||
 		slices.ContainsFunc(r.Recipients, func(rc Recipient) bool { return rc.Code >= 400 || !rc.Status.IsZero() }) {
@@ -215,10 +215,12 @@ func (m *letter) readAttached(r *Report) {
 	}
 	inner := m.lim
 	inner.Depth = attachedDepth
-	if a := parseOne(m.attached, inner); a.Dialect == "rfc3464" && (a.Kind == Bounce || a.Kind == Delay) {
-		a.Text, a.Truncated = r.Text, a.Truncated || r.Truncated
-		*r = *a
+	a := parseOne(m.attached, inner)
+	if a.Kind != Bounce && a.Kind != Delay || a.Dialect != "rfc3464" && (len(a.Recipients) == 0 || m.named() >= medium) {
+		return
 	}
+	a.Text, a.Truncated = r.Text, a.Truncated || r.Truncated
+	*r = *a
 }
 
 // isField reports a line that begins with a field name and a colon.

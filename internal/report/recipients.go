@@ -115,88 +115,6 @@ func (m *letter) subjectAddress() []string {
 	return []string{only}
 }
 
-// localUser reads the local part in a sentence of failure that names nobody else: "user 'joe' is not known here". It is one of
-// the reporting system's own.
-func (m *letter) localUser(lines []string) []string {
-	from, _ := m.header.Get("From")
-	sender := firstAddress(from)
-	_, domain, ok := strings.Cut(sender, "@")
-	if !ok || !daemonLocal(sender) {
-		return nil
-	}
-	for _, line := range lines {
-		for _, label := range []string{"user", "mailbox", "recipient", "account", "addressee", "receiver"} {
-			i := indexFold(line, label)
-			if i < 0 {
-				continue
-			}
-			rest := line[i+len(label):]
-			quoted := strings.TrimLeft(rest, " :")
-			if len(quoted) == 0 || strings.IndexByte("'\"<[(", quoted[0]) < 0 {
-				continue
-			}
-			name := quoted[1:]
-			if end := strings.IndexAny(name, "'\">])"); end >= 0 && isBareName(name[:end]) {
-				if name = name[:end]; m.whole(name) != name {
-					return []string{m.whole(name)}
-				}
-				return []string{name + "@" + domain}
-			}
-		}
-	}
-	return nil
-}
-
-// maxBareName bounds a local part that stands alone on its line, in octets.
-const maxBareName = 40
-
-// columnNames stand above the columns of a table. Lower case.
-var columnNames = newWordSet("recipient", "address", "user", "mailbox", "e-mail", "email", "reason", "status", "error", "name")
-
-// bareNames reads a list of local parts, as systems write that report on their own mailboxes: under a line of failure
-// that announces them, one a line, indented. The domain is that of the returned message's recipient of that name, else of
-// the reporting system.
-func (m *letter) bareNames(lines []string) (all []string) {
-	from, _ := m.header.Get("From")
-	sender := firstAddress(from)
-	_, domain, ok := strings.Cut(sender, "@")
-	if !ok || !daemonLocal(sender) {
-		return nil
-	}
-	listed, margin := false, 0
-	for _, line := range lines {
-		t := strings.TrimSpace(line)
-		lower := strings.ToLower(t)
-		indent := len(line) - len(strings.TrimLeft(line, " \t"))
-		switch {
-		case t == "":
-			if len(all) > 0 {
-				return all
-			}
-		case strings.HasSuffix(t, ":") && failureWords.in(lower):
-			listed = true
-		case len(all) > 0 && indent > margin: // the reason goes on
-		case listed:
-			name, rest := t, ""
-			if i := strings.IndexAny(t, " \t"); i >= 0 {
-				name, rest = t[:i], t[i+1:]
-			}
-			if margin = indent; indent == 0 || !isBareName(name) || columnNames.in(strings.ToLower(name)) || strings.IndexByte(rest, '@') >= 0 || rest != "" && strings.IndexByte(" \t(", rest[0]) < 0 && t[len(name)] == ' ' {
-				return nil // addresses, or words
-			}
-			if len(all) == m.lim.Recipients {
-				return all
-			}
-			if whole := m.whole(name); whole != name {
-				all = append(all, whole)
-			} else {
-				all = append(all, name+"@"+domain)
-			}
-		}
-	}
-	return all
-}
-
 // firstStrong returns the line of the first surely named address, else max.
 func firstStrong(mentions []mention, max int) int {
 	for _, n := range mentions {
@@ -205,18 +123,6 @@ func firstStrong(mentions []mention, max int) int {
 		}
 	}
 	return max
-}
-
-func isBareName(s string) bool {
-	if len(s) < 2 || len(s) > maxBareName {
-		return false
-	}
-	for i := range len(s) {
-		if !isAlnum(s[i]) && (i == 0 || i == len(s)-1 || strings.IndexByte("._-+", s[i]) < 0) {
-			return false
-		}
-	}
-	return true
 }
 
 // shareReason gives recipients of whom no code is told the one the explanation tells of all.

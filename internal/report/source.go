@@ -88,10 +88,10 @@ func collect(raw []byte, lim Limits) *letter {
 				m.takeHeader([]byte(p.Text()))
 			}
 		case p.Media.Type == "text/html":
-			appendText(&rich, htmlText(p.Text()), lim.Text)
+			appendText(&rich, htmlText(m.partText(p)), lim.Text)
 		case p.Media.Is("text") || p.Media.Is("multipart") || p.Media.Type == "message/disposition-notification" || !strings.Contains(p.Media.Type, "/"):
 			// A multipart whose boundary never comes is read as text: broken reports still say something.
-			appendText(&plain, p.Text(), lim.Text)
+			appendText(&plain, m.partText(p), lim.Text)
 		}
 		return nil
 	}
@@ -113,6 +113,49 @@ func collect(raw []byte, lim Limits) *letter {
 	}
 	m.cutReturned(text)
 	return m
+}
+
+// partText decodes a part. Where that names no charset, or one its octets are not of, what the mail's header is written in
+// stands in, or what the HTML says of itself.
+func (m *letter) partText(p message.Part) string {
+	b, _ := p.Decode()
+	charset := strings.ToLower(p.Media.Params["charset"])
+	switch charset {
+	case "", "us-ascii", "ascii", "utf-8", "utf8", "7bit", "8bit", "unknown", "unknown-8bit", "default":
+		if utf8.Valid(b) {
+			break
+		}
+		if own := charsetOf(b[:min(len(b), maxPreamble)]); own != "" && p.Media.Type == "text/html" {
+			charset = own
+			break
+		}
+		for _, name := range []string{"Subject", "From", "To"} {
+			v, _ := m.header.Get(name)
+			if _, word, ok := strings.Cut(v, "=?"); ok {
+				if word, _, _ = strings.Cut(word, "?"); !strings.EqualFold(word, "utf-8") && !strings.EqualFold(word, "us-ascii") {
+					charset = word
+					break
+				}
+			}
+		}
+	}
+	text, _ := message.DecodeCharset(charset, b)
+	return text
+}
+
+// charsetOf returns the charset that the head of an HTML text names; "" if it names none.
+func charsetOf(b []byte) string {
+	i := indexFold(string(b), "charset=")
+	if i < 0 {
+		return ""
+	}
+	name := strings.TrimLeft(string(b[i+len("charset="):]), "\"' ")
+	for end := range len(name) {
+		if c := name[end]; !isAlnum(c) && c != '-' && c != '_' {
+			return name[:end]
+		}
+	}
+	return ""
 }
 
 func appendText(b *strings.Builder, s string, max int) {

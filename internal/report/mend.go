@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/postroad/postroad/internal/message"
@@ -24,9 +25,15 @@ func lostBoundary(p message.Part) string {
 	return boundaryIn(p.Body)
 }
 
-// withBoundary names the boundary of a mail in its header: the first field of a name counts.
+// withBoundary names the boundary of a mail in its header: the first field of a name counts. The line "From address date"
+// of an mbox file stays before it.
 func withBoundary(raw []byte, boundary string) []byte {
-	return append(fmt.Appendf(nil, "Content-Type: multipart/mixed; boundary=\"%s\"\n", boundary), raw...)
+	field := fmt.Appendf(nil, "Content-Type: multipart/mixed; boundary=\"%s\"\n", boundary)
+	if bytes.HasPrefix(raw, fromLine) {
+		at := bytes.IndexByte(raw, '\n') + 1
+		return slices.Concat(raw[:at], field, raw[at:])
+	}
+	return append(field, raw...)
 }
 
 // Bounds of the search for a lost boundary, in octets: how far into the body its first line may stand, and how long a

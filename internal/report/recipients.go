@@ -77,8 +77,8 @@ func (m *letter) textRecipients(xfr []string, returnedTo string) (rs []Recipient
 		}
 		seen[key] = true
 		rc := Recipient{Address: a, Final: a, Original: aliases[key]}
-		if !publicAddress(a) && publicAddress(rc.Original) {
-			rc.Address = rc.Original
+		if publicAddress(rc.Original) && (!publicAddress(a) || within(a, rc.Original) && !within(rc.Original, a)) {
+			rc.Address = rc.Original // as choose does
 		}
 		if delayed[key] {
 			rc.Action = Delayed

@@ -64,6 +64,10 @@ func addressesIn(line string) (all []found) {
 			from = end
 			continue
 		}
+		// Emphasis: *user@host*, as plain text made of HTML has it.
+		if mark := local[0]; len(local) > 1 && (mark == '*' || mark == '_') && end < len(line) && line[end] == mark {
+			start++
+		}
 		f := found{addr: line[start:end], start: start, end: end}
 		if f.start > 0 && f.end < len(line) && (line[f.start-1] == '<' && line[f.end] == '>' || line[f.start-1] == '"' && line[f.end] == '"' || line[f.start-1] == '[' && line[f.end] == ']' || line[f.start-1] == '(' && line[f.end] == ')') {
 			f.start--

@@ -444,8 +444,8 @@ func smallPrint(lines []string, i int) (is int) {
 
 // isListSeparator reports what stands between two addresses of one list.
 func isListSeparator(s string) bool {
-	switch strings.ToLower(strings.Trim(s, " \t<>\"'")) {
-	case ",", ";", "&", "and", ", and", "und", "et", "y", "e", "i", "и":
+	switch strings.ToLower(strings.Trim(s, " \t<>\"'*|•")) {
+	case "", ",", ";", "&", "and", ", and", "und", "et", "y", "e", "i", "и":
 		return true
 	}
 	return false

@@ -182,10 +182,17 @@ func (m *letter) takeHeader(b []byte) {
 	}
 }
 
+// blanks makes wide and narrow blanks spaces, and drops what has no width: HTML is full of them, and they stand right
+// beside addresses.
+var blanks = strings.NewReplacer("\u00a0", " ", "\u2007", " ", "\u202f", " ", "\u3000", " ", "\u200b", "", "\u200c", "", "\u200e", "", "\u200f", "", "\u2060", "", "\ufeff", "", "\u00ad", "")
+
 // cutReturned keeps as text what stands before the returned message, and reads the header of that message.
 func (m *letter) cutReturned(text string) {
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	text = strings.ReplaceAll(text, "\r", "\n")
+	if !isASCII(text) {
+		text = blanks.Replace(text)
+	}
 	text = joinAddresses(text)
 	end, origin := findReturned(text)
 	m.text = strings.TrimSpace(text[:end])

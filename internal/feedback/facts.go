@@ -62,11 +62,11 @@ func (r *Reader) facts(ctx context.Context, id mail.DeliveryID) (*facts, error) 
 		f.add(e)
 	}
 	for _, e := range r.recent.of(id) {
-		if e.ID.Seq > 0 && slices.ContainsFunc(f.reports, func(x *mail.Event) bool { return x.ID == e.ID }) {
-			continue // the record has it
-		}
-		f.add(e)
+		// That the timeline has it does not mean that the state does: it was read a moment before.
 		f.apply(e)
+		if e.ID.Seq == 0 || !slices.ContainsFunc(f.reports, func(x *mail.Event) bool { return x.ID == e.ID }) {
+			f.add(e)
+		}
 	}
 	return f, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/spool"
+	"github.com/postroad/postroad/internal/store"
 )
 
 // watched is a Store that tells what is asked of it.
@@ -31,6 +32,49 @@ func (s watched) WaitFor(ctx context.Context, id mail.SpoolID, seq uint64) (uint
 func (s watched) Timeline(ctx context.Context, id mail.DeliveryID) ([]*mail.Event, error) {
 	s.timeline()
 	return s.Store.Timeline(ctx, id)
+}
+
+// before is a Store that read a delivery before its last event was recorded, and reads the rest now.
+type before struct {
+	Store
+	delivery store.Delivery
+}
+
+func (s before) Delivery(context.Context, mail.DeliveryID) (*store.Delivery, error) {
+	d := s.delivery
+	return &d, nil
+}
+
+// TestRecordedMeanwhile: an event of an earlier report comes into the record between the look at the delivery's state and the
+// look at its timeline. It counts all the same.
+func TestRecordedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	s := w.send(mail.EventDelivered, "user@example.com")
+	w.recorded()
+	old, err := w.store.Delivery(t.Context(), s.deliveries[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := w.event(mail.EventBounced, s.deliveries[0], time.Now())
+	e.Late, e.Report = true, &mail.Report{ID: mail.NewReportID(time.Now())}
+	w.commit(&spool.Batch{Events: []*mail.Event{e}})
+	w.recorded()
+
+	o := w.options()
+	o.Store = before{w.store, *old}
+	r, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.recent.add(e)
+	r.recent.committed([]*mail.Event{e})
+	f, err := r.facts(t.Context(), s.deliveries[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.State != store.State(mail.Bounced) || !f.Late || len(f.reports) != 1 {
+		t.Errorf("state %s, late %t, %d reports", f.State, f.Late, len(f.reports))
+	}
 }
 
 // TestSettledNotYetDurable: a report is read while the end of its delivery is still being synced. The delivery has left the

@@ -32,32 +32,6 @@ func paint(result string) string {
 	return result
 }
 
-// table prints rows in columns as wide as needed; the first row is the head.
-func table(w io.Writer, rows [][]string) {
-	if len(rows) == 0 {
-		return
-	}
-	widths := make([]int, len(rows[0]))
-	for _, r := range rows {
-		for i, cell := range r {
-			widths[i] = max(widths[i], columns(cell))
-		}
-	}
-	for n, r := range rows {
-		var b strings.Builder
-		for i, cell := range r {
-			if n == 0 {
-				cell = strong(cell)
-			}
-			b.WriteString(cell)
-			if i < len(r)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]-columns(cell)+2))
-			}
-		}
-		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
-	}
-}
-
 func printJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")

@@ -22,6 +22,9 @@ const (
 	maxWidth     = 160
 )
 
+// maxReply is how much is shown of a reply, in characters.
+const maxReply = 200
+
 // Text writes the report for a terminal. An error is the writer's.
 func Text(w io.Writer, r *figures.Report, o TextOptions) error {
 	if o.Width == 0 {
@@ -44,6 +47,16 @@ type screen struct {
 
 func (t *screen) line(format string, args ...any) {
 	t.b.WriteString(strings.TrimRight(fmt.Sprintf(format, args...), " ") + "\n")
+}
+
+// sentence writes text over as many lines as it needs, each standing in; key paints it, "" does not.
+func (t *screen) sentence(indent int, key, text string) {
+	for line := range strings.Lines(wrap(text, t.width-indent)) {
+		if line = strings.TrimSuffix(line, "\n"); key != "" {
+			line = t.paint(key, line)
+		}
+		t.line("%s%s", strings.Repeat(" ", indent), line)
+	}
 }
 
 func (t *screen) head(s string) { t.line("\n%s", t.paint("head", s)) }
@@ -79,13 +92,13 @@ func (t *screen) report(r *figures.Report) {
 	}) {
 		t.line("  %12s  %s", number(m.N), m.Label)
 	}
-	t.line("  %s", speedLine(&r.Speed))
+	t.sentence(2, "", speedLine(&r.Speed))
 	t.arrived(r)
 	t.classes(r)
 	t.lists(r)
 	t.b.WriteString("\n")
 	for _, n := range footnotes(r)[1:] {
-		t.line("%s", t.paint("dim", n))
+		t.sentence(0, "dim", n)
 	}
 }
 
@@ -152,12 +165,12 @@ func (t *screen) replies(head string, list []figures.Reply) {
 		return
 	}
 	t.head(head)
-	rows := [][]string{{"COUNT", "CLASS", "REPLY", "FROM"}}
+	rows, below := [][]string{{"COUNT", "CLASS", "FROM"}}, []string{""}
 	for _, x := range list {
-		from := strings.Join(x.Domains, " ")
-		rows = append(rows, []string{number(x.Count), string(x.Class), plain(sample(&x)), short(plain(from), 30)})
+		rows = append(rows, []string{number(x.Count), string(x.Class), short(plain(strings.Join(x.Domains, " ")), 40)})
+		below = append(below, short(plain(sample(&x)), maxReply))
 	}
-	t.table(rows, "r *t")
+	t.table(rows, "r  ", below...)
 }
 
 // sample is what is shown of a wording.
@@ -168,29 +181,18 @@ func sample(x *figures.Reply) string {
 	return x.Sample
 }
 
-// table writes rows under the first; align says for each column: r right, * what is left of the width, else left.
-func (t *screen) table(rows [][]string, align string) {
+// table writes rows under the first; align says for each column: r right, else left. What is below a row follows it,
+// standing in.
+func (t *screen) table(rows [][]string, align string, below ...string) {
 	widths := make([]int, len(rows[0]))
 	for _, r := range rows {
 		for i, cell := range r {
 			widths[i] = max(widths[i], visible(cell))
 		}
 	}
-	if flex := strings.IndexByte(align, '*'); flex >= 0 {
-		rest := t.width - 2
-		for i, w := range widths {
-			if i != flex {
-				rest -= w + 2
-			}
-		}
-		widths[flex] = min(widths[flex], max(rest, 20))
-	}
 	for n, r := range rows {
 		var b strings.Builder
 		for i, cell := range r {
-			if align[i] == '*' {
-				cell = short(cell, widths[i])
-			}
 			space := strings.Repeat(" ", max(0, widths[i]-visible(cell)))
 			if n == 0 {
 				cell = t.paint("dim", cell)
@@ -203,6 +205,9 @@ func (t *screen) table(rows [][]string, align string) {
 			b.WriteString("  " + cell)
 		}
 		t.line("%s", b.String())
+		if n < len(below) && below[n] != "" {
+			t.sentence(2+widths[0]+2, "", below[n])
+		}
 	}
 }
 

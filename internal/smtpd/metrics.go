@@ -10,7 +10,7 @@ import (
 )
 
 // Metrics counts what the listeners do. Label values: listener is Listener.Name; reason is one of
-// smtpserver.Observer.Refused; verb one of smtpserver.Observer.Replied; code the reply code.
+// smtpserver.RefusedReasons; verb one of smtpserver.Observer.Replied; code the reply code.
 type Metrics struct {
 	open     *prometheus.GaugeVec
 	opened   *prometheus.CounterVec
@@ -55,6 +55,9 @@ var verbs = []string{
 func (m *Metrics) observer(listener string) smtpserver.Observer {
 	open, opened := m.open.WithLabelValues(listener), m.opened.WithLabelValues(listener)
 	messages, octets := m.messages.WithLabelValues(listener), m.octets.WithLabelValues(listener)
+	for _, reason := range smtpserver.RefusedReasons {
+		m.refused.WithLabelValues(listener, reason) // there from the start, at 0: a rate sees the first one
+	}
 	replies := make(map[string]*replyCounters, len(verbs))
 	for _, v := range verbs {
 		replies[v] = new(replyCounters)

@@ -117,13 +117,17 @@ func NewReturnPath(o ReturnPathOptions) (*ReturnPath, error) {
 	for _, local := range o.ReportAddresses {
 		p.reports[strings.ToLower(local)] = true
 	}
-	// Label values: kind is token, report or operator; reason is unknown, strangers, space, spool, record, backlog,
-	// memory, size, loop, flood.
 	counter := func(name, help, label string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "postroad", Subsystem: "return_path", Name: name, Help: help}, []string{label})
 	}
 	p.taken = counter("taken_total", "Mail that came back and is in the inbox, per recipient.", "kind")
 	p.refused = counter("refused_total", "Recipients and contents refused.", "reason")
+	for _, kind := range []addressee{toToken, toReports, toOperator} {
+		p.taken.WithLabelValues(string(kind))
+	}
+	for _, reason := range []string{"unknown", "strangers", "space", "spool", "record", "backlog", "memory", "size", "loop", "flood"} {
+		p.refused.WithLabelValues(reason)
+	}
 	if o.Registerer != nil {
 		for _, c := range []prometheus.Collector{p.taken, p.refused} {
 			if err := o.Registerer.Register(c); err != nil {

@@ -80,12 +80,14 @@ const (
 	maxSizeDigits = 18
 )
 
+// RefusedReasons are all that Observer.Refused is called with.
+var RefusedReasons = []string{"total", "address", "open", "handler", "tls", "errors", "junk", "timeout", "rate", "http", "panic", "shutdown"}
+
 // Observer is told what happens, for counting. Any function may be nil; all must be quick and safe to call at once.
 type Observer struct {
 	Opened func()
 	Closed func()
-	// Refused: a connection was turned away or cut: "total", "address", "open", "handler", "tls", "errors", "junk",
-	// "timeout", "rate", "http", "panic", "shutdown".
+	// Refused: a connection was turned away or cut, for one of RefusedReasons.
 	Refused func(reason string)
 	// Replied is called for each reply, with the verb it answers ("" for the greeting, "?" for an unknown command,
 	// "CONTENT" for the end of DATA or BDAT LAST) and its code.

@@ -94,7 +94,7 @@ func greet(w io.Writer, n *node.Node) {
 	if !isTerminal(w) && len(n.State().Accounts) > 0 {
 		return
 	}
-	for _, l := range []struct{ name, what string }{{"submission", "submission (SMTP, STARTTLS)"}, {"submissions", "submission (SMTP, TLS)"}, {"http", "API (HTTP)"}} {
+	for _, l := range []struct{ name, what string }{{"submission", "submission (SMTP, STARTTLS)"}, {"submissions", "submission (SMTP, TLS)"}, {"return-path", "return path (SMTP)"}, {"http", "API (HTTP)"}} {
 		for _, a := range n.Addrs(l.name) {
 			fmt.Fprintf(w, "%-28s %s\n", l.what, a)
 		}

@@ -171,7 +171,7 @@ func (t *timeline) print(w io.Writer, transcript bool) {
 			fmt.Fprintf(w, "  %-8s  a report (%s) changed nothing: %s\n            %s\n", clock(r.Received), r.Kind, r.Why, r.ID)
 		}
 		if !d.final() {
-			fmt.Fprintf(w, "  %s  waits: %s\n", strings.Repeat(" ", 8), d.Why)
+			fmt.Fprintf(w, "  %s  waits: %s\n", strings.Repeat(" ", 8), strings.TrimPrefix(d.Why, "waiting: "))
 			if !d.ExpiresAt.IsZero() {
 				fmt.Fprintf(w, "  %s  given up at %s\n", strings.Repeat(" ", 8), clock(d.ExpiresAt))
 			}

@@ -124,7 +124,7 @@ type Notifier struct {
 	hour  noticeHour
 	dirty bool
 	stats noticeCounters
-	told  map[noticeGroup]uint64 // up to which event a message's notices reach; as long as the follower is near
+	told  map[noticeGroup]uint64 // up to which event a message's written notices reach; as long as the follower is near
 }
 
 // noticeGroup is what shares a notice.
@@ -254,6 +254,15 @@ func (n *Notifier) tell(ctx context.Context, account *platform.Account, msg *mai
 	if err != nil || len(group) == 0 {
 		return err
 	}
+	if err := n.write(ctx, account, msg, e, kind, group); err != nil {
+		return err
+	}
+	n.reaches(msg, kind, group)
+	return nil
+}
+
+// write writes the notice of a group, whose first event is e, if anybody is to be told.
+func (n *Notifier) write(ctx context.Context, account *platform.Account, msg *mail.Message, e *mail.Event, kind report.Kind, group []*mail.Event) error {
 	var list []told
 	for _, x := range group {
 		t, ok, err := n.recipient(ctx, account, msg, x, kind)

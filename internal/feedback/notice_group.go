@@ -46,14 +46,14 @@ func (n *Notifier) group(ctx context.Context, msg *mail.Message, e *mail.Event, 
 		case x.Report != nil:
 		case len(group) > 0 && x.At.After(group[0].At.Add(n.o.Window)):
 			if holds(group, e) {
-				return n.from(key, group, e), nil
+				return from(group, e), nil
 			}
 			group = []*mail.Event{x}
 		default:
 			group = append(group, x)
 		}
 	}
-	return n.from(key, group, e), nil
+	return from(group, e), nil
 }
 
 func holds(group []*mail.Event, e *mail.Event) bool {
@@ -61,17 +61,22 @@ func holds(group []*mail.Event, e *mail.Event) bool {
 }
 
 // from returns the group if e begins it.
-func (n *Notifier) from(key noticeGroup, group []*mail.Event, e *mail.Event) []*mail.Event {
+func from(group []*mail.Event, e *mail.Event) []*mail.Event {
 	if !holds(group, e) || group[0].ID != e.ID {
 		return nil
 	}
-	if e.Report == nil {
-		if len(n.told) >= maxTold {
-			clear(n.told)
-		}
-		n.told[key] = group[len(group)-1].ID.Seq
-	}
 	return group
+}
+
+// reaches notes that a group is told, once that is so: a page that fails is seen again.
+func (n *Notifier) reaches(msg *mail.Message, kind report.Kind, group []*mail.Event) {
+	if msg.Recipients <= 1 || msg.Recipients > maxGrouped || group[0].Report != nil {
+		return
+	}
+	if len(n.told) >= maxTold {
+		clear(n.told)
+	}
+	n.told[noticeGroup{msg.ID, kind}] = group[len(group)-1].ID.Seq
 }
 
 // ofKind returns the events of a message that are of one kind, in order of commit. Of the delays of a delivery the first

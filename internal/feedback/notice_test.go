@@ -385,6 +385,36 @@ func TestNoticeTogether(t *testing.T) {
 	}
 }
 
+// TestNoticeFailsOnce: what is written for several recipients cannot be taken in for a moment. The page is seen again, by the
+// same process, and everybody is told.
+func TestNoticeFailsOnce(t *testing.T) {
+	b := newNoticeBed(t)
+	m := b.message("smtp", 2)
+	b.became(b.deliver(m, 0, 0, ""), mail.EventBounced, time.Second)
+	b.became(b.deliver(m, 1, 0, ""), mail.EventBounced, 2*time.Second)
+	b.now = b.now.Add(time.Hour)
+	full := errors.New("the disk is full")
+	b.fail = func(op string) error {
+		if op == "letter" {
+			return full
+		}
+		return nil
+	}
+	n := b.notifier()
+	if err := n.page(t.Context(), b.events); !errors.Is(err, full) {
+		t.Fatal(err)
+	}
+	b.fail = func(string) error { return nil }
+	b.run(n, 0, 100)
+	if len(b.letters) != 1 || len(recipients(t, b.letters[0])) != 2 {
+		t.Fatalf("%d letters", len(b.letters))
+	}
+	b.run(n, 0, 100)
+	if len(b.letters) != 1 {
+		t.Errorf("%d letters after all was seen again", len(b.letters))
+	}
+}
+
 // TestNoticeWaits: a notice is not written before its window is over, and a stop does not wait for that.
 func TestNoticeWaits(t *testing.T) {
 	b := newNoticeBed(t)

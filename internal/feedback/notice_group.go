@@ -44,6 +44,7 @@ func (n *Notifier) group(ctx context.Context, msg *mail.Message, e *mail.Event, 
 				group = append(group, x)
 			}
 		case x.Report != nil:
+		case x.ID.Seq <= n.told[key]: // e came into the record after the notice it would have shared: it gets one of its own
 		case len(group) > 0 && x.At.After(group[0].At.Add(n.o.Window)):
 			if holds(group, e) {
 				return from(group, e), nil

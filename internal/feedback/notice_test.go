@@ -415,6 +415,30 @@ func TestNoticeFailsOnce(t *testing.T) {
 	}
 }
 
+// TestNoticeLateEvent: an event of within the window comes into the record after the notice was written, because the disk stood
+// still. It is told all the same.
+func TestNoticeLateEvent(t *testing.T) {
+	b := newNoticeBed(t)
+	m := b.message("smtp", 3)
+	x, y, z := b.deliver(m, 0, 0, ""), b.deliver(m, 1, 0, ""), b.deliver(m, 2, 0, "")
+	b.became(x, mail.EventBounced, time.Second)
+	b.now = b.now.Add(time.Hour)
+	n := b.notifier()
+	b.run(n, 0, 100)
+	late := len(b.events)
+	b.became(y, mail.EventBounced, 30*time.Second)
+	b.became(z, mail.EventBounced, 40*time.Second)
+	b.run(n, late, 1)
+	var got [][]string
+	for _, l := range b.letters {
+		got = append(got, recipients(t, l))
+	}
+	want := [][]string{{"failed r0@dest.example"}, {"failed r1@dest.example", "failed r2@dest.example"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // TestNoticeWaits: a notice is not written before its window is over, and a stop does not wait for that.
 func TestNoticeWaits(t *testing.T) {
 	b := newNoticeBed(t)

@@ -42,14 +42,15 @@ func RunArchive(t *testing.T, opener ArchiveOpener) {
 		return opener(t, dir, o)
 	}
 	for name, test := range map[string]func(*testing.T, ArchiveOpener){
-		"Read":   testArchiveRead,
-		"Sealed": testArchiveSealed,
-		"Find":   testArchiveFind,
-		"Erase":  testArchiveErase,
-		"Drop":   testArchiveDrop,
-		"Crash":  testArchiveCrash,
-		"Floor":  testArchiveFloor,
-		"Backup": testArchiveBackup,
+		"Read":     testArchiveRead,
+		"Sealed":   testArchiveSealed,
+		"Find":     testArchiveFind,
+		"FindTime": testArchiveFindTime,
+		"Erase":    testArchiveErase,
+		"Drop":     testArchiveDrop,
+		"Crash":    testArchiveCrash,
+		"Floor":    testArchiveFloor,
+		"Backup":   testArchiveBackup,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

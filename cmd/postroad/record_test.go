@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -43,6 +44,17 @@ func TestExpiredPrinted(t *testing.T) {
 	e.print(&b, true)
 	if out := b.String(); strings.Contains(out, "attempt") || strings.Count(out, "451 later") != 1 {
 		t.Errorf("%s", out)
+	}
+}
+
+// TestBehindPrinted: a timeline that may lack its end says from when on.
+func TestBehindPrinted(t *testing.T) {
+	for asOf, want := range map[time.Time]bool{{}: false, time.Date(2026, 7, 1, 10, 0, 0, 0, time.UTC): true} {
+		var b strings.Builder
+		(&timeline{AsOf: asOf}).print(&b, false)
+		if got := strings.Contains(b.String(), "the record is behind: what happened since "+clock(asOf)); got != want {
+			t.Errorf("as of %s: %q", asOf, b.String())
+		}
 	}
 }
 

@@ -59,6 +59,7 @@ type timeline struct {
 	Message    *message   `json:"message,omitempty"`
 	Deliveries []delivery `json:"deliveries"`
 	Events     []event    `json:"events"`
+	AsOf       time.Time  `json:"as_of,omitzero"` // what happened since may be missing: the record is behind
 	// Reports that came on a single delivery and changed nothing: "we have a bounce, and you say delivered".
 	Reports []cameIn `json:"reports,omitempty"`
 }
@@ -74,10 +75,11 @@ func trace(cmd *cobra.Command, c *client.Client, id string) (*timeline, error) {
 			return nil, err
 		}
 		var all struct {
-			Events []event `json:"events"`
+			Events []event   `json:"events"`
+			AsOf   time.Time `json:"as_of"`
 		}
 		err := c.Do(cmd.Context(), http.MethodGet, "/v1/deliveries/"+url.PathEscape(id)+"/events", nil, nil, &all)
-		t.Deliveries, t.Events = []delivery{d}, all.Events
+		t.Deliveries, t.Events, t.AsOf = []delivery{d}, all.Events, all.AsOf
 		return t, err
 	}
 	m, err := getMessage(cmd.Context(), c, id)
@@ -85,7 +87,7 @@ func trace(cmd *cobra.Command, c *client.Client, id string) (*timeline, error) {
 		return nil, err
 	}
 	t.Message, t.Deliveries, m.Deliveries = m, m.Deliveries, nil
-	t.Events, err = allEvents(cmd.Context(), c, "/v1/messages/"+url.PathEscape(id)+"/events")
+	t.Events, t.AsOf, err = allEvents(cmd.Context(), c, "/v1/messages/"+url.PathEscape(id)+"/events")
 	return t, err
 }
 
@@ -130,17 +132,18 @@ func getMessage(ctx context.Context, c *client.Client, id string) (*message, err
 	return whole, err
 }
 
-// allEvents reads a list of events.
-func allEvents(ctx context.Context, c *client.Client, path string) (all []event, err error) {
+// allEvents reads a list of events. asOf is not zero where some may be missing.
+func allEvents(ctx context.Context, c *client.Client, path string) (all []event, asOf time.Time, err error) {
 	type list struct {
-		Events []event `json:"events"`
-		Next   string  `json:"next"`
+		Events []event   `json:"events"`
+		Next   string    `json:"next"`
+		AsOf   time.Time `json:"as_of"`
 	}
 	_, err = pages(ctx, c, path, nil, pager{}, func(page *list) (int, string) {
-		all = append(all, page.Events...)
+		all, asOf = append(all, page.Events...), page.AsOf
 		return len(page.Events), page.Next
 	})
-	return all, err
+	return all, asOf, err
 }
 
 func (t *timeline) print(w io.Writer, transcript bool) {
@@ -176,6 +179,9 @@ func (t *timeline) print(w io.Writer, transcript bool) {
 				fmt.Fprintf(w, "  %s  given up at %s\n", strings.Repeat(" ", 8), clock(d.ExpiresAt))
 			}
 		}
+	}
+	if !t.AsOf.IsZero() {
+		hint(w, dim("the record is behind: what happened since "+clock(t.AsOf)+" may be missing"))
 	}
 }
 

@@ -34,6 +34,7 @@ type Live interface {
 	Deliveries(ctx context.Context, id mail.MessageID, after mail.DeliveryID, max int) ([]*mail.Delivery, error)
 	// NewestEvent is the newest event whose effects the others may show.
 	NewestEvent() uint64
+	ReadOutbox(ctx context.Context, after uint64, max int) ([]*mail.Event, error)
 }
 
 // Limits of requests.

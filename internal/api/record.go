@@ -26,6 +26,7 @@ type DeliveryStatus struct {
 	store.Delivery
 	ExpiresAt time.Time `json:"expires_at,omitzero" doc:"Its deadline, while it is live."`
 	Why       string    `json:"why,omitempty" doc:"What it waits for, while it is live."`
+	AsOf      time.Time `json:"as_of,omitzero" doc:"The moment this tells of, where that is over: it has left the queue since, and the record is behind."`
 }
 
 // MessageStatus is a message and where its deliveries stand.
@@ -55,6 +56,7 @@ type deliveryOutput struct{ Body DeliveryStatus }
 type timelineOutput struct {
 	Body struct {
 		Events []*mail.Event `json:"events"`
+		AsOf   time.Time     `json:"as_of,omitzero" doc:"The record is behind: what happened from this moment on may be missing."`
 	}
 }
 
@@ -62,6 +64,7 @@ type eventsOutput struct {
 	Body struct {
 		Events []*mail.Event `json:"events"`
 		Next   string        `json:"next,omitempty" doc:"Cursor to go on from."`
+		AsOf   time.Time     `json:"as_of,omitzero" doc:"Of a message's events: the record is behind, and what happened from this moment on may be missing."`
 	}
 }
 
@@ -101,6 +104,7 @@ type searchOutput struct {
 		Deliveries []*store.Delivery `json:"deliveries"`
 		Next       string            `json:"next,omitempty"`
 		SearchedTo time.Time         `json:"searched_to,omitzero" doc:"The page ends here although there may be more: everything newer has been looked at."`
+		AsOf       time.Time         `json:"as_of,omitzero" doc:"The record is behind: what happened from this moment on may be missing."`
 	}
 }
 
@@ -116,6 +120,7 @@ type statsInput struct {
 type statsOutput struct {
 	Body struct {
 		Rows []store.StatsRow `json:"rows"`
+		AsOf time.Time        `json:"as_of,omitzero" doc:"The record is behind: what happened from this moment on may be missing."`
 	}
 }
 
@@ -136,16 +141,34 @@ func (a *API) registerRecord() {
 // the one to the other.
 var errBehind = errors.New("the record is behind")
 
+// reach is how far the record comes.
+type reach struct {
+	current bool      // it holds all that the spool showed as the request came
+	asOf    time.Time // else when the first event it lacks happened; zero where nothing is known of it
+}
+
 // settle waits a little until the record holds what the spool shows as the request comes, so that a client reads its own
-// writes, and reports whether it does now. An error of the store is not one of the reader: the spool still knows
+// writes, and tells how far it comes now. An error of the store is not one of the reader: the spool still knows
 // what is live.
-func (a *API) settle(ctx context.Context) (current bool, err error) {
-	newest := a.o.Live.NewestEvent()
+func (a *API) settle(ctx context.Context) (reach, error) {
+	begun, newest := a.o.Now().UTC(), a.o.Live.NewestEvent()
 	mark, err := a.o.Store.WaitFor(ctx, a.o.Live.ID(), newest)
-	if errors.Is(err, store.ErrUnavailable) {
-		return false, nil
+	switch {
+	case errors.Is(err, store.ErrUnavailable):
+		return reach{}, nil
+	case err != nil:
+		return reach{}, err
+	case mark >= newest:
+		return reach{current: true}, nil
 	}
-	return err == nil && mark >= newest, err
+	missing, err := a.o.Live.ReadOutbox(ctx, mark, 1)
+	switch {
+	case err != nil:
+		return reach{}, err
+	case len(missing) == 0: // it is still being written
+		return reach{asOf: begun}, nil
+	}
+	return reach{asOf: missing[0].At.UTC()}, nil
 }
 
 func (a *API) message(ctx context.Context, in *messageInput) (*messageOutput, error) {
@@ -153,7 +176,7 @@ func (a *API) message(ctx context.Context, in *messageInput) (*messageOutput, er
 	if err != nil {
 		return nil, badRequest("id", "it is no message id (msg_ and 26 characters)")
 	}
-	m, current, err := a.findMessage(ctx, id)
+	m, to, err := a.findMessage(ctx, id)
 	if err != nil {
 		return nil, a.problemOf(err)
 	}
@@ -164,7 +187,7 @@ func (a *API) message(ctx context.Context, in *messageInput) (*messageOutput, er
 		}
 	}
 	out := MessageStatus{Message: *m, AsOf: a.o.Now().UTC()}
-	if out.Deliveries, err = a.messageDeliveries(ctx, m, current, after, in.Max); err != nil {
+	if out.Deliveries, err = a.messageDeliveries(ctx, m, to, after, in.Max); err != nil {
 		return nil, a.problemOf(err)
 	}
 	if out.ResentAs, err = a.o.Store.Resends(ctx, id); err != nil && !errors.Is(err, store.ErrUnavailable) {
@@ -178,23 +201,23 @@ func (a *API) message(ctx context.Context, in *messageInput) (*messageOutput, er
 
 // messageDeliveries returns where deliveries of a message stand, in order of id: what the record has, and while it is
 // not current also what only the spool has. It returns errBehind where some of the first page are in neither.
-func (a *API) messageDeliveries(ctx context.Context, m *mail.Message, current bool, after mail.DeliveryID, max int) ([]DeliveryStatus, error) {
+func (a *API) messageDeliveries(ctx context.Context, m *mail.Message, to reach, after mail.DeliveryID, max int) ([]DeliveryStatus, error) {
 	out := []DeliveryStatus{}
 	recorded, err := a.o.Store.Deliveries(ctx, m.ID, after, max)
 	away := errors.Is(err, store.ErrUnavailable)
-	if err != nil && (current || !errors.Is(err, store.ErrUnavailable)) && !errors.Is(err, store.ErrNotFound) {
+	if err != nil && (to.current || !errors.Is(err, store.ErrUnavailable)) && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
 	known := map[mail.DeliveryID]bool{}
 	for _, d := range recorded {
-		x, err := a.withLive(ctx, *d)
+		x, err := a.withLive(ctx, *d, to)
 		if err != nil {
 			return nil, err
 		}
 		known[d.ID] = true
 		out = append(out, x)
 	}
-	if current {
+	if to.current {
 		return out, nil
 	}
 	live, err := a.o.Live.Deliveries(ctx, m.ID, after, max)
@@ -215,15 +238,14 @@ func (a *API) messageDeliveries(ctx context.Context, m *mail.Message, current bo
 	return out[:min(len(out), max)], nil
 }
 
-// findMessage looks a message up for the caller: in the record, else in the spool. current reports whether the record
-// holds all that was committed before.
-func (a *API) findMessage(ctx context.Context, id mail.MessageID) (m *mail.Message, current bool, err error) {
+// findMessage looks a message up for the caller: in the record, else in the spool. to is how far the record came before.
+func (a *API) findMessage(ctx context.Context, id mail.MessageID) (m *mail.Message, to reach, err error) {
 	account, err := readable(ctx, "")
 	if err != nil {
-		return nil, false, err
+		return nil, reach{}, err
 	}
-	if current, err = a.settle(ctx); err != nil {
-		return nil, false, err
+	if to, err = a.settle(ctx); err != nil {
+		return nil, reach{}, err
 	}
 	if m, err = a.o.Store.Message(ctx, id); err != nil {
 		if live, lerr := a.o.Live.Message(ctx, id); lerr == nil {
@@ -231,18 +253,18 @@ func (a *API) findMessage(ctx context.Context, id mail.MessageID) (m *mail.Messa
 		}
 	}
 	switch {
-	case errors.Is(err, store.ErrNotFound) && !current:
-		return nil, false, errBehind
+	case errors.Is(err, store.ErrNotFound) && !to.current:
+		return nil, reach{}, errBehind
 	case err != nil:
-		return nil, false, err
+		return nil, reach{}, err
 	case account != "" && m.Account != account:
-		return nil, false, store.ErrNotFound
+		return nil, reach{}, store.ErrNotFound
 	}
-	return m, current, nil
+	return m, to, nil
 }
 
 // withLive adds what the spool knows of a delivery the record says is live.
-func (a *API) withLive(ctx context.Context, d store.Delivery) (DeliveryStatus, error) {
+func (a *API) withLive(ctx context.Context, d store.Delivery, to reach) (DeliveryStatus, error) {
 	out := DeliveryStatus{Delivery: d}
 	if d.State.Final() {
 		return out, nil
@@ -250,7 +272,8 @@ func (a *API) withLive(ctx context.Context, d store.Delivery) (DeliveryStatus, e
 	live, err := a.o.Live.Delivery(ctx, d.ID)
 	switch {
 	case errors.Is(err, spool.ErrNotFound):
-		return out, nil // settled a moment ago; the record will say so
+		out.AsOf = to.asOf
+		return out, nil // settled meanwhile; the record will say so
 	case err != nil:
 		return out, err
 	}
@@ -303,10 +326,12 @@ func (a *API) messageEvents(ctx context.Context, in *messageInput) (*eventsOutpu
 	if err != nil {
 		return nil, badRequest("id", "it is no message id (msg_ and 26 characters)")
 	}
-	if _, _, err := a.findMessage(ctx, id); err != nil {
+	_, to, err := a.findMessage(ctx, id)
+	if err != nil {
 		return nil, a.problemOf(err)
 	}
 	out := &eventsOutput{}
+	out.Body.AsOf = to.asOf
 	events, next, err := a.o.Store.MessageEvents(ctx, id, in.Cursor, in.Max)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, a.problemOf(err)
@@ -331,23 +356,24 @@ func orEmpty[T any](s []T) []T {
 	return s
 }
 
-func (a *API) findDelivery(ctx context.Context, text string) (DeliveryStatus, error) {
+// findDelivery looks a delivery up for the caller, likewise.
+func (a *API) findDelivery(ctx context.Context, text string) (DeliveryStatus, reach, error) {
 	id, err := mail.ParseDeliveryID(text)
 	if err != nil {
-		return DeliveryStatus{}, badRequest("id", "it is no delivery id (dlv_ and 26 characters)")
+		return DeliveryStatus{}, reach{}, badRequest("id", "it is no delivery id (dlv_ and 26 characters)")
 	}
 	account, err := readable(ctx, "")
 	if err != nil {
-		return DeliveryStatus{}, err
+		return DeliveryStatus{}, reach{}, err
 	}
-	current, err := a.settle(ctx)
+	to, err := a.settle(ctx)
 	if err != nil {
-		return DeliveryStatus{}, err
+		return DeliveryStatus{}, reach{}, err
 	}
 	var out DeliveryStatus
 	recorded, err := a.o.Store.Delivery(ctx, id)
 	if err == nil {
-		out, err = a.withLive(ctx, *recorded)
+		out, err = a.withLive(ctx, *recorded, to)
 	} else if live, lerr := a.o.Live.Delivery(ctx, id); lerr == nil {
 		var m *mail.Message
 		switch m, err = a.o.Live.Message(ctx, live.Message); {
@@ -358,18 +384,18 @@ func (a *API) findDelivery(ctx context.Context, text string) (DeliveryStatus, er
 		}
 	}
 	switch {
-	case errors.Is(err, store.ErrNotFound) && !current:
-		return DeliveryStatus{}, errBehind
+	case errors.Is(err, store.ErrNotFound) && !to.current:
+		return DeliveryStatus{}, reach{}, errBehind
 	case err != nil:
-		return DeliveryStatus{}, err
+		return DeliveryStatus{}, reach{}, err
 	case account != "" && out.Account != account:
-		return DeliveryStatus{}, store.ErrNotFound
+		return DeliveryStatus{}, reach{}, store.ErrNotFound
 	}
-	return out, nil
+	return out, to, nil
 }
 
 func (a *API) delivery(ctx context.Context, in *deliveryInput) (*deliveryOutput, error) {
-	d, err := a.findDelivery(ctx, in.ID)
+	d, _, err := a.findDelivery(ctx, in.ID)
 	if err != nil {
 		return nil, a.problemOf(err)
 	}
@@ -377,11 +403,12 @@ func (a *API) delivery(ctx context.Context, in *deliveryInput) (*deliveryOutput,
 }
 
 func (a *API) timeline(ctx context.Context, in *deliveryInput) (*timelineOutput, error) {
-	d, err := a.findDelivery(ctx, in.ID)
+	d, to, err := a.findDelivery(ctx, in.ID)
 	if err != nil {
 		return nil, a.problemOf(err)
 	}
 	out := &timelineOutput{}
+	out.Body.AsOf = to.asOf
 	events, err := a.o.Store.Timeline(ctx, d.ID)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, a.problemOf(err)
@@ -496,7 +523,8 @@ func (a *API) search(ctx context.Context, in *searchInput) (*searchOutput, error
 	if err := in.normalise(); err != nil {
 		return nil, err
 	}
-	if _, err := a.settle(ctx); err != nil {
+	to, err := a.settle(ctx)
+	if err != nil {
 		return nil, a.problemOf(err)
 	}
 	var hosts []string
@@ -529,6 +557,7 @@ func (a *API) search(ctx context.Context, in *searchInput) (*searchOutput, error
 	}
 	out := &searchOutput{}
 	out.Body.Deliveries, out.Body.Next, out.Body.SearchedTo = orEmpty(page.Deliveries), page.Next, page.SearchedTo
+	out.Body.AsOf = to.asOf
 	return out, nil
 }
 
@@ -553,11 +582,15 @@ func (a *API) stats(ctx context.Context, in *statsInput) (*statsOutput, error) {
 	if q.From.IsZero() {
 		q.From = q.To.Add(-24 * time.Hour)
 	}
+	to, err := a.settle(ctx)
+	if err != nil {
+		return nil, a.problemOf(err)
+	}
 	rows, err := a.o.Store.Stats(ctx, q)
 	if err != nil {
 		return nil, a.problemOf(err)
 	}
 	out := &statsOutput{}
-	out.Body.Rows = orEmpty(rows)
+	out.Body.Rows, out.Body.AsOf = orEmpty(rows), to.asOf
 	return out, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -299,6 +300,88 @@ func TestRecordBehindWithSettled(t *testing.T) {
 	}
 	if a := g.do(shopKey, http.MethodGet, path+"?max=1", ""); a.status != 200 {
 		t.Errorf("a page that is full: %d %s", a.status, a.body)
+	}
+}
+
+// stuck is a record that takes nothing after a mark, once it has one. It tells up to where it was waited for.
+type stuck struct {
+	store.Store
+	mark, waited atomic.Uint64
+}
+
+func (s *stuck) WaitFor(ctx context.Context, id mail.SpoolID, seq uint64) (uint64, error) {
+	s.waited.Store(seq)
+	if mark := s.mark.Load(); mark > 0 {
+		return mark, nil
+	}
+	return s.Store.WaitFor(ctx, id, seq)
+}
+
+func (s *stuck) Delivery(ctx context.Context, id mail.DeliveryID) (*store.Delivery, error) {
+	d, err := s.Store.Delivery(ctx, id)
+	if err == nil && s.mark.Load() > 0 {
+		d.State = store.StateQueued
+	}
+	return d, err
+}
+
+func (s *stuck) Deliveries(ctx context.Context, id mail.MessageID, after mail.DeliveryID, max int) ([]*store.Delivery, error) {
+	list, err := s.Store.Deliveries(ctx, id, after, max)
+	for _, d := range list {
+		if s.mark.Load() > 0 {
+			d.State = store.StateQueued
+		}
+	}
+	return list, err
+}
+
+// Whatever is told of a record that is behind says as of when it is, so that nobody takes it for the end of the story; each reader
+// has waited for what was committed before it came.
+func TestRecordBehindSaysSince(t *testing.T) {
+	record := &stuck{}
+	g := newRig(t, func(o *Options) { record.Store = o.Store; o.Store = record })
+	s := g.send(shopKey, goodBody)
+	g.recorded()
+	_, mark := g.spool.OutboxRange()
+	if a := g.do(shopKey, http.MethodPost, "/v1/queues/cancel", `{"filter":{"recipient":"you@example.com"}}`); !strings.Contains(string(a.body), `"count":1`) {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	missing, err := g.spool.ReadOutbox(t.Context(), mark, 1)
+	if err != nil || len(missing) != 1 || missing[0].Type != mail.EventCancelled {
+		t.Fatalf("%v, %v", missing, err)
+	}
+	_, newest := g.spool.OutboxRange()
+	delivery, message := "/v1/deliveries/"+s.Recipients[0].Delivery.String(), "/v1/messages/"+s.ID.String()
+	for _, behind := range []bool{true, false} {
+		record.mark.Store(0)
+		want := time.Time{}
+		if behind {
+			record.mark.Store(mark)
+			want = missing[0].At
+		}
+		for _, path := range []string{delivery, delivery + "/events", message + "/events", "/v1/messages", "/v1/stats"} {
+			var got struct {
+				AsOf time.Time `json:"as_of"`
+			}
+			record.waited.Store(0)
+			g.get(shopKey, path, &got)
+			if !got.AsOf.Equal(want) {
+				t.Errorf("behind %v: %s is as of %s, want %s", behind, path, got.AsOf, want)
+			}
+			if waited := record.waited.Load(); waited != newest {
+				t.Errorf("%s waited for %d, want %d", path, waited, newest)
+			}
+		}
+		var m struct {
+			Deliveries []struct {
+				State string
+				AsOf  time.Time `json:"as_of"`
+			}
+		}
+		g.get(shopKey, message, &m)
+		if len(m.Deliveries) != 1 || !m.Deliveries[0].AsOf.Equal(want) || (m.Deliveries[0].State == "cancelled") == behind {
+			t.Errorf("behind %v: %+v, want as of %s", behind, m, want)
+		}
 	}
 }
 

@@ -229,7 +229,7 @@ func (n *Notifier) event(ctx context.Context, e *mail.Event) error {
 		return fmt.Errorf("feedback: notice of %s: %w", e.ID, err)
 	}
 	if msg.From.IsZero() {
-		if kind == report.Bounce && msg.Credential == NoticeWriter && e.Type != mail.EventSuppressed {
+		if kind == report.Bounce && msg.Credential == NoticeWriter {
 			return n.bounced(ctx, msg, e)
 		}
 		return nil

@@ -14,14 +14,18 @@ import (
 
 // bounced is what happens to a notice that could not be delivered: neither the message arrived nor the word of it, so the
 // operator is told, by an alert and in the postmaster mailbox. What a report says of a notice gets there as it came, by the
-// Reader. The entry's id is made of the notice's delivery: after a crash the same one is written again.
+// Reader; that the address is suppressed since, of those that follow, is told by the alert alone. The entry's id is made of the
+// notice's delivery: after a crash the same one is written again.
 func (n *Notifier) bounced(ctx context.Context, notice *mail.Message, e *mail.Event) error {
 	account := noticeFor(notice)
-	n.o.Alert(platform.Alert{
-		Kind: alertNoticeBounced, Scope: "account/" + account, Last: n.o.Now().UTC(),
-		Message: fmt.Sprintf("a notice to %s (%s) could not be delivered: the sender does not know that a message failed", e.Recipient, e.Delivery),
-	})
-	if e.Report != nil {
+	suppressed := e.Type == mail.EventSuppressed
+	text := fmt.Sprintf("a notice to %s (%s) could not be delivered: the sender does not know that a message failed", e.Recipient, e.Delivery)
+	if suppressed {
+		text = fmt.Sprintf("a notice to %s (%s) was not sent: the address is on the suppression list of account %s, and its sender does not know that a message failed; if mail reaches it again, postroad suppress remove --account %s %s",
+			e.Recipient, e.Delivery, notice.Account, notice.Account, e.Recipient)
+	}
+	n.o.Alert(platform.Alert{Kind: alertNoticeBounced, Scope: "account/" + account, Last: n.o.Now().UTC(), Message: text})
+	if e.Report != nil || suppressed {
 		return nil
 	}
 	why := e.Reason

@@ -584,7 +584,7 @@ func TestNoticeCrash(t *testing.T) {
 func TestNoticeBounced(t *testing.T) {
 	b := newNoticeBed(t)
 	m := b.message(NoticeWriter, 1)
-	m.From = mail.Address{}
+	m.From, m.Account = mail.Address{}, "postroad"
 	m.Tags = []string{NoticeTag + "shop"}
 	d := b.deliver(m, 1, 0, "")
 	b.became(d, mail.EventBounced, time.Second)
@@ -602,6 +602,12 @@ func TestNoticeBounced(t *testing.T) {
 	b.run(b.notifier(), 2, 10)
 	if len(b.kept) != 1 || len(b.alerts) != 2 {
 		t.Errorf("%d mails, %d alerts", len(b.kept), len(b.alerts))
+	}
+	// The next one is not even sent.
+	b.became(b.deliver(m, 1, 0, ""), mail.EventSuppressed, 0)
+	b.run(b.notifier(), 3, 10)
+	if len(b.kept) != 1 || len(b.alerts) != 3 || !strings.Contains(b.alerts[2].Message, "suppress remove --account postroad r1@dest.example") {
+		t.Errorf("%d mails, alerts %+v", len(b.kept), b.alerts)
 	}
 	b.alerts = b.alerts[:1]
 	b.fail = func(op string) error { return errors.New("store down") }

@@ -472,6 +472,19 @@ func (p *place) tellsOfFailure() bool {
 	return p.tells > 0
 }
 
+// isEntry reports an address in brackets behind a name, as an entry of a list of recipients: "Doe, Joe (joe@example.com) on
+// Tue, 3 Mar", "Joe Doe (joe@example.com)<mailto:joe@example.com>".
+func (p *place) isEntry(tail string) bool {
+	if p.text[p.start] != '(' && p.text[p.start] != '<' || strings.Contains(p.lead, ":") {
+		return false
+	}
+	tail = strings.TrimLeft(tail, "'\" ")
+	return strings.HasPrefix(tail, "on ") && hasDigits(tail[:min(len(tail), maxLabel)]) || strings.EqualFold(tail, "<mailto:"+p.addr+">")
+}
+
+// passedOn stands in a line of Sendmail's transcript about somebody who got the mail. Lower case.
+var passedOn = newWordSet("relayed", "successfully", "delivered to mailbox")
+
 // strength judges one address by the words around it; 0: surely no recipient.
 func (m *letter) strength(p *place, own map[string]bool) int {
 	lead, tail := p.lead, strings.TrimSpace(p.text[p.end:])
@@ -503,6 +516,9 @@ func (m *letter) strength(p *place, own map[string]bool) int {
 	if near := strings.TrimRight(lead, " \t<\"'"); strings.HasSuffix(near, " from") || strings.HasSuffix(near, " von") {
 		return 0
 	}
+	if strings.HasPrefix(tail, "...") && passedOn.in(strings.ToLower(tail[:min(len(tail), maxLabel)])) {
+		return 0
+	}
 	isOwn := own[strings.ToLower(p.addr)] || commandLocal(p.addr)
 	switch {
 	case bare == "" || strings.HasSuffix(bare, "smtp") && len(bare) < 40 || strings.HasPrefix(bare, "c=") || isCodeWord(bare):
@@ -515,8 +531,8 @@ func (m *letter) strength(p *place, own map[string]bool) int {
 		return strong
 	case isOwn:
 		return 0
-	case (p.text[p.start] == '(' || p.text[p.start] == '<') && strings.HasPrefix(tail, "on ") && hasDigits(tail[:min(len(tail), maxLabel)]) && !strings.Contains(lead, ":"):
-		return strong // "Doe, Joe (joe@example.com) on Tue, 3 Mar"
+	case p.isEntry(tail):
+		return strong
 	}
 	for _, w := range recipientLabels {
 		if strings.Contains(lead, w) {

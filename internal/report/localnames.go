@@ -95,14 +95,18 @@ const maxBareName = 40
 var columnNames = newWordSet("recipient", "address", "user", "mailbox", "e-mail", "email", "reason", "status", "error", "name")
 
 // bareNames reads a list of local parts: under a line of failure that announces them, one a line, indented unless that
-// line is dressed as a rule.
-func (m *letter) bareNames(lines []string) (all []string) {
+// line is dressed as a rule. The first stands before the line max; whole addresses may stand among them.
+func (m *letter) bareNames(lines []string, max int) (all []string) {
 	domain := m.ownDomain()
 	if domain == "" {
 		return nil
 	}
+	bare := 0 // of those in the list
 	listed, dressed, margin, before := false, false, 0, ""
-	for _, line := range lines {
+	for i, line := range lines {
+		if i >= max && bare == 0 {
+			return nil
+		}
 		t := strings.TrimSpace(line)
 		lower := strings.ToLower(t)
 		indent := len(line) - len(strings.TrimLeft(line, " \t"))
@@ -126,14 +130,22 @@ func (m *letter) bareNames(lines []string) (all []string) {
 			if i := strings.IndexAny(t, " \t"); i >= 0 {
 				name, rest = t[:i], t[i+1:]
 			}
+			if len(all) == m.lim.Recipients {
+				return all
+			}
+			if bare > 0 && rest == "" && indent == margin && looksLikeAddress(name) {
+				all = append(all, name)
+				break
+			}
+			if bare > 0 && slices.Contains(stateWords, strings.ToLower(name)) {
+				break // the reason, in one word
+			}
 			apart := rest == "" || strings.IndexByte(" \t(", rest[0]) >= 0 || t[len(name)] != ' ' || strings.HasPrefix(rest, "- ")
 			if margin = indent; indent == 0 && (!dressed || rest != "") || !isBareName(name) || columnNames.in(strings.ToLower(name)) || strings.IndexByte(rest, '@') >= 0 || !apart {
 				return nil // addresses, or words
 			}
-			if len(all) == m.lim.Recipients {
-				return all
-			}
 			all = append(all, m.atHome(name, domain))
+			bare++
 		}
 		before = lower
 	}

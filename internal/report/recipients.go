@@ -54,7 +54,7 @@ func (m *letter) textRecipients(xfr []string, returnedTo string) (rs []Recipient
 			}
 		}
 		// A list of names without a domain says more than an address that stands below it.
-		if names := m.bareNames(lines[:firstStrong(mentions, len(lines))]); len(names) > 0 {
+		if names := m.bareNames(lines, firstStrong(mentions, len(lines))); len(names) > 0 {
 			chosen = names
 		}
 		switch {

@@ -63,6 +63,13 @@ func (m *letter) textRecipients(xfr []string, returnedTo string) (rs []Recipient
 			chosen = []string{returnedTo}
 		case len(order) == 1 && !m.ownAddresses()[strings.ToLower(order[0])]:
 			chosen = order
+		case len(order) > 1:
+			// Words we do not know: those to whom the returned message was are the ones.
+			sent := make(map[string]bool)
+			for _, a := range m.original().To {
+				sent[strings.ToLower(a)] = true
+			}
+			chosen = slices.DeleteFunc(order, func(a string) bool { return !sent[strings.ToLower(a)] })
 		case len(order) <= 1:
 			if chosen = m.subjectAddress(); len(chosen) == 0 {
 				chosen = m.localUser(lines)
@@ -304,8 +311,11 @@ func isRule(t string) bool {
 
 // recipientLabels stand before the address of a recipient, notLabels before one that is none. Lower case.
 var (
-	recipientLabels = []string{"recipient", "rcpt", "error-for", "failed", "undeliverable", "not delivered", "addressed to", "delivering your mail to", "deliver message to", "deliver to", "delivery to", "message to", "mail to", "sent to", "user", "mailbox", "account", "address", "destinat", "empfänger", "získa", "宛先", "收件人", "odbiorca", "получател", "адрес"}
-	notLabels       = []string{"from:", "from <", "mail from", "sender", "reply-to", "message-id", "in-reply-to", "return-path", "received:", "envelope-from", "helo", "ehlo", "references", "contact", "postmaster", "originator", "absender", "expéditeur", "remitente", "mittente", "remetente", "отправител", "差出人", "发件人", "report to", "questions", "help", "support", "assistance", "abuse", "forward to", "e-mail us", "hello ", "dear ", "hallo ", "bonjour ", "write to", "x-", "id:", "please email", "send mail to", "send an", "send email", "unsubscribe"}
+	recipientLabels = []string{
+		"recipient", "rcpt", "error-for", "failed", "undeliverable", "not delivered", "addressed to", "delivering your mail to", "deliver message to", "deliver to", "delivery to", "message to", "mail to", "sent to", "user", "mailbox", "account", "address", "destinat", "empfänger", "získa", "宛先", "收件人", "odbiorca", "получател", "адрес",
+		"ontvanger", "mottagare", "modtager", "mottaker", "vastaanottaj", "příjemc", "adresát", "címzett", "alıcı", "одержувач", "отримувач", "primatelj", "prejemnik", "παραλήπτη", "παραληπτη", "נמען", "المستلم", "người nhận", "ผู้รับ", "penerima", "あて先", "送信先", "受信者", "收件者", "수신", "받는",
+	}
+	notLabels = []string{"from:", "from <", "mail from", "sender", "reply-to", "message-id", "in-reply-to", "return-path", "received:", "envelope-from", "helo", "ehlo", "references", "contact", "postmaster", "originator", "absender", "expéditeur", "remitente", "mittente", "remetente", "отправител", "差出人", "发件人", "afzender", "avsändare", "afsender", "avsender", "lähettäj", "nadawc", "odesílatel", "odosielate", "feladó", "gönderen", "відправник", "pošiljatelj", "αποστολέα", "שולח", "المرسل", "người gửi", "ผู้ส่ง", "pengirim", "送信者", "寄件者", "发送者", "발신", "보낸", "report to", "questions", "help", "support", "assistance", "abuse", "forward to", "e-mail us", "hello ", "dear ", "hallo ", "bonjour ", "write to", "x-", "id:", "please email", "send mail to", "send an", "send email", "unsubscribe"}
 )
 
 // maxLabel is how far before an address its label is looked for, in octets.

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,12 @@ func TestLimits(t *testing.T) {
 	r := Parse(many.Bytes(), Limits{Recipients: 50})
 	if len(r.Recipients) != 50 || !r.Truncated {
 		t.Errorf("%d recipients, truncated %v", len(r.Recipients), r.Truncated)
+	}
+
+	// Also where they all tell of one.
+	one := regexp.MustCompile(`u\d+@`).ReplaceAll(many.Bytes(), []byte("u@"))
+	if r := Parse(one, Limits{Recipients: 50}); len(r.Recipients) != 1 || !r.Truncated {
+		t.Errorf("of one: %d recipients, truncated %v", len(r.Recipients), r.Truncated)
 	}
 
 	deep := strings.Repeat("Content-Type: multipart/mixed; boundary=b\n\n--b\n", 500)

@@ -11,8 +11,16 @@ import (
 // maxFields bounds how many fields of the returned header are kept.
 const maxFields = 200
 
-// original reads what is known of the returned message.
-func (m *letter) original() (o Original) {
+// original returns what is known of the returned message.
+func (m *letter) original() Original {
+	if m.origin == nil {
+		o := m.readOriginal()
+		m.origin = &o
+	}
+	return *m.origin
+}
+
+func (m *letter) readOriginal() (o Original) {
 	if !m.hasOrigin {
 		return o
 	}

@@ -324,8 +324,15 @@ const maxLabel = 48
 // maxLead is how much of a line before an address is looked at, in octets.
 const maxLead = 1 << 10
 
-// mentions finds every address the explanation names, and how.
+// mentions returns every address the explanation names, and how, and its lines.
 func (m *letter) mentions() (all []mention, lines []string) {
+	if m.lines == nil {
+		m.mentioned, m.lines = m.findMentions()
+	}
+	return m.mentioned, m.lines
+}
+
+func (m *letter) findMentions() (all []mention, lines []string) {
 	lines = strings.Split(m.text, "\n")
 	own := m.ownAddresses()
 	before, above := "", ""       // the last line with words in it, the last that is not blank

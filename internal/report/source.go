@@ -15,6 +15,10 @@ type letter struct {
 	lim    Limits
 	header message.Header
 	words  string // lowered, made once
+	// What mentions and original return, made once.
+	mentioned []mention
+	lines     []string
+	origin    *Original
 	// text is the explanation: every part a person is meant to read, up to where the returned message begins.
 	text string
 	// status and feedback are the bodies of the machine-readable parts, decoded.

@@ -108,6 +108,9 @@ func isFieldName(s string) bool {
 	return true
 }
 
+// maxGroups is how many groups of a delivery status are read for each recipient that is kept: several may tell of one.
+const maxGroups = 4
+
 // readStatus reads delivery-status parts (RFC 3464, RFC 6533). It reports whether the mail is a delivery report.
 func (m *letter) readStatus(r *Report) bool {
 	bodies := m.status
@@ -118,8 +121,13 @@ func (m *letter) readStatus(r *Report) bool {
 			bodies = []string{m.text[i:]}
 		}
 	}
+	groups := 0
 	for _, body := range bodies {
 		for _, g := range joinSplit(readGroups(body)) {
+			if groups++; groups > maxGroups*m.lim.Recipients {
+				r.Truncated = true
+				break
+			}
 			m.statusGroup(g, r)
 		}
 	}

@@ -610,6 +610,21 @@ func isCodeWord(s string) bool {
 	return digits >= 3
 }
 
+// mentionNamed returns the one address of a local part that the explanation names as a recipient; "" if there is none.
+func (m *letter) mentionNamed(local string) (only string) {
+	mentions, _ := m.mentions()
+	for _, n := range mentions {
+		if l, _, _ := strings.Cut(n.addr, "@"); n.strength < medium || !strings.EqualFold(l, local) || strings.EqualFold(n.addr, only) {
+			continue
+		}
+		if only != "" {
+			return ""
+		}
+		only = n.addr
+	}
+	return only
+}
+
 // addressNear finds the address a delivery status left out or crippled: the one the explanation surely names.
 func (m *letter) addressNear() string {
 	if xfr := m.failedRecipients(); len(xfr) == 1 {

@@ -298,8 +298,19 @@ func (m *letter) choose(final, original, actual string) string {
 			return a
 		}
 	}
+	if isBareName(final) {
+		if a := m.mentionNamed(final); a != "" {
+			return a
+		}
+		if a := m.whole(final); a != final {
+			return a
+		}
+	}
 	if a := m.addressNear(); a != "" {
 		return a
+	}
+	if domain := m.ownDomain(); domain != "" && isBareName(final) {
+		return final + "@" + domain
 	}
 	return m.whole(final)
 }

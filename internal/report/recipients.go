@@ -556,8 +556,8 @@ func (m *letter) strength(p *place, own map[string]bool) int {
 			return medium
 		}
 	}
-	if p.tellsOfFailure() {
-		return medium
+	if p.tellsOfFailure() || tail == ">" && strings.HasSuffix(lead, "<mailto:") && strings.Count(lead, ":") == 1 {
+		return medium // or a name that is a link, alone on its line
 	}
 	return weak
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"html"
+	"net/url"
 	"strings"
 	"unicode/utf8"
 
@@ -208,6 +209,7 @@ func (m *letter) cutReturned(text string) {
 // htmlText reduces HTML to its words, one block a line.
 func htmlText(s string) string {
 	var b strings.Builder
+	link, shown := "", 0 // the address a link leads to, and where what it shows begins
 	for len(s) > 0 {
 		i := strings.IndexByte(s, '<')
 		if i < 0 {
@@ -243,9 +245,36 @@ func htmlText(s string) string {
 		if end < 0 {
 			break
 		}
+		switch {
+		case tag != "a":
+		case s[0] != '/':
+			link, shown = mailtoIn(s[:end]), b.Len()
+		case link != "":
+			if !strings.Contains(strings.ToLower(b.String()[shown:]), strings.ToLower(link)) {
+				b.WriteString("<mailto:" + link + ">") // a name is shown
+			}
+			link = ""
+		}
 		s = s[end+1:]
 	}
 	return html.UnescapeString(b.String())
+}
+
+// mailtoIn returns the address a tag links to; "" if it links to none.
+func mailtoIn(tag string) string {
+	i := indexFold(tag, "mailto:")
+	if i < 0 {
+		return ""
+	}
+	a := html.UnescapeString(tag[i+len("mailto:"):])
+	if end := strings.IndexAny(a, "\"'?<> "); end >= 0 {
+		a = a[:end]
+	}
+	a, err := url.PathUnescape(a)
+	if err != nil || !looksLikeAddress(a) {
+		return ""
+	}
+	return a
 }
 
 // indexFold finds an ASCII text in any case.

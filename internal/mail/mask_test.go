@@ -15,3 +15,16 @@ func TestMaskAddresses(t *testing.T) {
 		}
 	}
 }
+
+func TestMaskSecrets(t *testing.T) {
+	const secret = "correct horse battery"
+	for text, want := range map[string]string{
+		"": "", "nothing of it": "nothing of it", secret: "***", "[" + secret + "]": "[***]", secret + secret: "******",
+		"cut: correct hor...": "cut: ***...", "its end: e battery!": "its end: ***!", "correct": "correct", "pin 1234 and 123": "pin *** and 123",
+		"abc": "abc", "gr\xc3\xbcn\xff": "gr\xc3\xbcn\xff",
+	} {
+		if got := MaskSecrets(text, secret, "1234", "abc", ""); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
+}

@@ -87,7 +87,7 @@ func (c *Conn) authLine(line, secret string, alike ...string) error {
 	c.out = append(append(append(c.out[:0], line...), secret...), '\r', '\n')
 	shown := line
 	if secret != "" {
-		shown += hidden
+		shown += mail.MaskedSecret
 		c.ans.hide(append(alike, secret)...)
 	}
 	c.log.add("C: ", []byte(shown))

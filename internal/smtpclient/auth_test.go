@@ -127,9 +127,9 @@ func TestEchoedSecrets(t *testing.T) {
 					t.Errorf("%s lacks %s:\n%s", what, test.shown, text)
 				}
 				for _, secret := range []string{password, inBase64, plain, proof, digest} {
-					for i := range len(secret) - tellsPart {
-						if strings.Contains(text, secret[i:i+tellsPart]) {
-							t.Fatalf("%s gives away %s:\n%s", what, secret[i:i+tellsPart], text)
+					for i := range len(secret) - 8 {
+						if strings.Contains(text, secret[i:i+8]) {
+							t.Fatalf("%s gives away %s:\n%s", what, secret[i:i+8], text)
 						}
 					}
 				}

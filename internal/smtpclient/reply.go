@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/smtp"
 )
 
@@ -23,8 +24,8 @@ type answer struct {
 	raw   []byte // the lines joined by LF, codes included
 	lines int
 	total int // octets taken in
-	// secrets the peer has been told while it is logged in to: see mask.
-	secrets [][]byte
+	// secrets the peer has been told while it is logged in to; it may quote them.
+	secrets []string
 }
 
 func (a *answer) reset() { *a = answer{raw: a.raw[:0], secrets: a.secrets} }
@@ -38,7 +39,9 @@ func (a *answer) add(line []byte) (last bool, err error) {
 		return false, fmt.Errorf("%w: a reply of more than %d octets", ErrProtocol, maxReplyTotal)
 	}
 	code, last, ok := parseLine(line)
-	line = mask(line, a.secrets)
+	if len(a.secrets) > 0 {
+		line = []byte(mail.MaskSecrets(string(line), a.secrets...))
+	}
 	if !ok {
 		return false, fmt.Errorf("%w: %q is no reply line", ErrProtocol, clip(line, 80))
 	}
@@ -58,47 +61,8 @@ func (a *answer) add(line []byte) (last bool, err error) {
 	return last, nil
 }
 
-// What stands for a secret, and how much of one may be repeated: an English word is no part of a password, but for chance.
-const (
-	hidden    = "***"
-	tellsPart = 8 // octets
-	tellsAll  = 4 // octets of a secret that is worth hiding: a shorter one is found in every text
-)
-
 // hide keeps secrets out of the answers from now on.
-func (a *answer) hide(secrets ...string) {
-	for _, s := range secrets {
-		if len(s) >= tellsAll {
-			a.secrets = append(a.secrets, []byte(s))
-		}
-	}
-}
-
-// mask returns the line with *** where it repeats a secret, or a good part of one: peers cut what they quote. Without
-// secrets it is the line itself.
-func mask(line []byte, secrets [][]byte) []byte {
-	if len(secrets) == 0 {
-		return line
-	}
-	var out []byte
-	for len(line) > 0 {
-		n := 0
-		for _, s := range secrets {
-			if k := min(len(s), tellsPart); len(line) >= k && bytes.Contains(s, line[:k]) {
-				for k < len(line) && bytes.Contains(s, line[:k+1]) {
-					k++
-				}
-				n = max(n, k)
-			}
-		}
-		if n == 0 {
-			out, line = append(out, line[0]), line[1:]
-			continue
-		}
-		out, line = append(out, hidden...), line[n:]
-	}
-	return out
-}
+func (a *answer) hide(secrets ...string) { a.secrets = append(a.secrets, secrets...) }
 
 // parseLine reads the code of a reply line and whether the reply ends with it: "250 text", "250-text", "250".
 func parseLine(line []byte) (code int, last, ok bool) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/emersion/go-sasl"
 
+	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/platform"
 )
 
@@ -162,8 +164,17 @@ func (c *conn) login(username, password string) error {
 	default:
 		return &loginError{errors.New("the server offers neither LOGIN nor AUTH=PLAIN")}
 	}
+	if err == nil {
+		return nil
+	}
 	var no *imap.Error
-	if errors.As(err, &no) && no.Code != imap.ResponseCodeUnavailable && no.Code != imap.ResponseCodeInUse && no.Code != imap.ResponseCodeLimit {
+	refused := errors.As(err, &no)
+	// A server may quote what it does not like, and the error gets into an alert and the log.
+	shown := mail.MaskSecrets(err.Error(), password, base64.StdEncoding.EncodeToString([]byte("\x00"+username+"\x00"+password)))
+	if shown != err.Error() {
+		err = errors.New(shown)
+	}
+	if refused && no.Code != imap.ResponseCodeUnavailable && no.Code != imap.ResponseCodeInUse && no.Code != imap.ResponseCodeLimit {
 		return &loginError{err}
 	}
 	return err

@@ -241,7 +241,9 @@ func TestLoginTrouble(t *testing.T) {
 	for code, refused := range map[string]bool{"[AUTHENTICATIONFAILED] ": true, "[UNAVAILABLE] ": false, "": true} {
 		b := newBed(t)
 		b.pace = 1
-		script(t, b, map[string]func(io.Writer, string){"LOGIN": func(w io.Writer, tag string) { fmt.Fprintf(w, "%s NO %ssorry\r\n", tag, code) }})
+		script(t, b, map[string]func(io.Writer, string){"LOGIN": func(w io.Writer, tag string) {
+			fmt.Fprintf(w, "%s NO %ssorry, LOGIN %q %q is wrong\r\n", tag, code, b.box.Username, password)
+		}})
 		p, err := New(b.options())
 		if err != nil {
 			t.Fatal(err)
@@ -250,6 +252,9 @@ func TestLoginTrouble(t *testing.T) {
 		var no *loginError
 		if err == nil || errors.As(err, &no) != refused {
 			t.Errorf("%q: %v", code, err)
+		}
+		if err == nil || strings.Contains(err.Error(), password) || !strings.Contains(err.Error(), "***") {
+			t.Errorf("%q: the error tells the password: %v", code, err)
 		}
 	}
 }

@@ -203,6 +203,9 @@ func (m *letter) cutReturned(text string) {
 	m.text = strings.TrimSpace(text[:end])
 	if !m.hasOrigin && origin >= 0 {
 		m.takeHeader([]byte(text[origin:]))
+		if from, _ := m.returned.Get("From"); len(m.attached) == 0 && daemonLocal(firstAddress(from)) {
+			m.attached = []byte(text[origin:]) // a report that is passed on, in the text
+		}
 	}
 }
 

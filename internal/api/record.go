@@ -199,8 +199,9 @@ func (a *API) message(ctx context.Context, in *messageInput) (*messageOutput, er
 	return &messageOutput{Body: out}, nil
 }
 
-// messageDeliveries returns where deliveries of a message stand, in order of id: what the record has, and while it is
-// not current also what only the spool has. It returns errBehind where some of the first page are in neither.
+// messageDeliveries returns where deliveries of a message stand, in order of id: what the record has, and where it is not
+// current, or has not all of them (a gap in it was accepted), also what only the spool has. It returns errBehind where some of the
+// first page are in neither and may still come into the record.
 func (a *API) messageDeliveries(ctx context.Context, m *mail.Message, to reach, after mail.DeliveryID, max int) ([]DeliveryStatus, error) {
 	out := []DeliveryStatus{}
 	recorded, err := a.o.Store.Deliveries(ctx, m.ID, after, max)
@@ -217,7 +218,7 @@ func (a *API) messageDeliveries(ctx context.Context, m *mail.Message, to reach, 
 		known[d.ID] = true
 		out = append(out, x)
 	}
-	if to.current {
+	if whole := len(out) >= max || after.IsZero() && len(out) >= m.Recipients; to.current && whole {
 		return out, nil
 	}
 	live, err := a.o.Live.Deliveries(ctx, m.ID, after, max)
@@ -231,7 +232,7 @@ func (a *API) messageDeliveries(ctx context.Context, m *mail.Message, to reach, 
 	}
 	// A delivery may have left the spool and not have come into the record yet; without it a message would seem to be over, or
 	// to have gone to fewer. Of a store that does not answer nothing better will come.
-	if !away && after.IsZero() && len(out) < min(max, m.Recipients) {
+	if !to.current && !away && after.IsZero() && len(out) < min(max, m.Recipients) {
 		return nil, errBehind
 	}
 	slices.SortFunc(out, func(x, y DeliveryStatus) int { return bytes.Compare(x.ID[:], y.ID[:]) })

@@ -126,7 +126,12 @@ func start(t testing.TB, c config.Config, state string) *running {
 
 func startLogging(t testing.TB, c config.Config, state string, log *slog.Logger) *running {
 	t.Helper()
-	n, err := Open(t.Context(), Options{Config: c, Logger: log})
+	return startWith(t, Options{Config: c, Logger: log}, state)
+}
+
+func startWith(t testing.TB, o Options, state string) *running {
+	t.Helper()
+	n, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,3 +62,44 @@ func TestOlderSpool(t *testing.T) {
 	}
 	r.stop()
 }
+
+// A record that is older than the outbox reaches is refused before anything is committed, with the range that is missing; told to
+// accept that, the platform goes on behind it.
+func TestOlderRecord(t *testing.T) {
+	c := testConfig(t, nil)
+	start(t, c, testAccounts).stop()
+	backup := filepath.Join(t.TempDir(), "backup")
+	if _, err := Backup(t.Context(), c, backup, BackupOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, c, "")
+	lost := r.send("lost@mailbox.test")
+	r.stop()
+	s, err := spool.Open(t.Context(), spool.Options{Dir: filepath.Join(c.Data, SpoolDir), MinFree: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, newest := s.OutboxRange()
+	if err := errors.Join(s.TrimOutbox(t.Context(), newest), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(c.Data, StoreDir)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := copyTree(filepath.Join(backup, StoreDir), dir); err != nil {
+		t.Fatal(err)
+	}
+
+	var gap *projector.GapError
+	if _, err := Open(t.Context(), Options{Config: c}); !errors.As(err, &gap) || gap.From != 1 || gap.To != newest {
+		t.Fatalf("an older record: %v; want that events 1 to %d are missing", err, newest)
+	}
+	r = startWith(t, Options{Config: c, RecordGap: true}, "")
+	next := r.send("next@mailbox.test")
+	r.await("/v1/messages/"+next+"/events", func(b []byte) bool { return bytes.Contains(b, []byte(`"accepted"`)) })
+	if status, b := r.request(testAdmin, http.MethodGet, "/v1/messages/"+lost, ""); status != 200 || !bytes.Contains(b, []byte(`"queued"`)) {
+		t.Errorf("a message that waits, and that the record lacks: %d %s", status, b)
+	}
+	r.stop()
+}

@@ -19,5 +19,5 @@
 // # Not here
 //
 // DNS itself, its cache and its errors: dns. Which address families and sources are used, and whether a private address
-// may be connected to: delivery. What limits hold in a lane: egress; the table here only carries their starting values.
+// may be connected to: delivery. What limits hold in a lane: egress.
 package mx

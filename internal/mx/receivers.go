@@ -19,9 +19,6 @@ type Receiver struct {
 	Suffixes []string `toml:"suffixes,omitempty"`
 	// Hosts match one host each.
 	Hosts []string `toml:"hosts,omitempty"`
-	// Connections and MessagesPerConnection are what a source may start with; 0: no figure is known.
-	Connections           int `toml:"connections,omitempty"`
-	MessagesPerConnection int `toml:"messages_per_connection,omitempty"`
 	// Source says where the entry's facts come from.
 	Source string `toml:"source"`
 }
@@ -68,8 +65,6 @@ func (t *Table) add(i int, r Receiver) error {
 		return errors.New("source is missing: where do the facts come from?")
 	case len(r.Suffixes)+len(r.Hosts) == 0:
 		return errors.New("it has neither suffixes nor hosts and could never match")
-	case r.Connections < 0 || r.MessagesPerConnection < 0:
-		return errors.New("a limit is negative")
 	}
 	for _, s := range r.Suffixes {
 		if !strings.HasPrefix(s, ".") || !isHostName(s[1:]) {
@@ -91,9 +86,6 @@ func (t *Table) add(i int, r Receiver) error {
 	}
 	return nil
 }
-
-// All returns the receivers in the order of the table.
-func (t *Table) All() []Receiver { return append([]Receiver(nil), t.list...) }
 
 // Get returns the receiver called name.
 func (t *Table) Get(name string) (Receiver, bool) {

@@ -202,22 +202,24 @@ func (p *Projector) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var gap *GapError
-	if err = p.compare(watermark); errors.As(err, &gap) && p.opts.AcceptGap {
-		return nil
-	}
+	_, err = p.compare(watermark)
 	return err
 }
 
-func (p *Projector) compare(watermark uint64) error {
+// compare returns what is wrong between outbox and record. A gap that was accepted is accepted, and no error.
+func (p *Projector) compare(watermark uint64) (accepted *GapError, err error) {
 	oldest, newest := p.opts.Outbox.OutboxRange()
-	switch {
-	case watermark > newest:
-		return &AheadError{Spool: p.opts.Outbox.ID(), Watermark: watermark, Newest: newest}
-	case oldest > watermark+1:
-		return &GapError{Spool: p.opts.Outbox.ID(), From: watermark + 1, To: oldest - 1}
+	if watermark > newest {
+		return nil, &AheadError{Spool: p.opts.Outbox.ID(), Watermark: watermark, Newest: newest}
 	}
-	return nil
+	if oldest <= watermark+1 {
+		return nil, nil
+	}
+	gap := &GapError{Spool: p.opts.Outbox.ID(), From: watermark + 1, To: oldest - 1}
+	if p.opts.AcceptGap {
+		return gap, nil
+	}
+	return nil, gap
 }
 
 // start reads the watermark and compares it with the outbox.
@@ -229,12 +231,12 @@ func (p *Projector) start(ctx context.Context) (watermark uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := p.compare(watermark); err != nil {
-		var gap *GapError
-		if !errors.As(err, &gap) || !p.opts.AcceptGap {
-			return 0, err
-		}
-		p.opts.Logger.Warn("events are missing from the record, as accepted", mail.LogErr, err)
+	gap, err := p.compare(watermark)
+	if err != nil {
+		return 0, err
+	}
+	if gap != nil {
+		p.opts.Logger.Warn("events are missing from the record, as accepted", mail.LogErr, gap)
 	}
 	oldest, _ := p.opts.Outbox.OutboxRange()
 	p.update(func(s *Status) { s.Watermark, s.Trimmed = watermark, max(oldest, 1)-1 })

@@ -155,11 +155,13 @@ func (s *Spool) create() error {
 	if err != nil {
 		return err
 	}
-	var b [4]byte
-	for binary.BigEndian.Uint32(b[:]) == 0 { // zero stands for the store
-		_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	var id [4]byte
+	for binary.BigEndian.Uint32(id[:]) == 0 { // zero stands for the store
+		_, _ = rand.Read(id[:]) // never fails (crypto/rand)
 	}
-	err = identity{id: mail.SpoolID(binary.BigEndian.Uint32(b[:])), format: formatVersion}.write(db)
+	b := db.NewBatch()
+	setIdentity(b, &state{oldest: 1, id: mail.SpoolID(binary.BigEndian.Uint32(id[:]))})
+	err = errors.Join(b.Commit(pebble.Sync), b.Close())
 	if e := db.Close(); err == nil {
 		err = e
 	}

@@ -589,9 +589,7 @@ func (v *salvage) finish() error {
 			v.st.oldest = upTo + 1
 		}
 	}
-	v.set(keyID, binary.BigEndian.AppendUint32(nil, uint32(id)))
-	v.set(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion))
-	v.set(keyState, v.st.append(nil))
+	setIdentity(v.batch, &v.st)
 	if err := v.commit(v.dst, v.batch, pebble.Sync); err != nil {
 		return err
 	}

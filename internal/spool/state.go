@@ -107,26 +107,11 @@ func (c *Counts) count(flags byte, n int64) {
 	}
 }
 
-// identity is what a spool is, written once.
-type identity struct {
-	id     mail.SpoolID
-	format uint32
-}
-
-func (i identity) write(db *pebble.DB) error {
-	b := db.NewBatch()
-	defer b.Close()
-	if err := b.Set(keyID, binary.BigEndian.AppendUint32(nil, uint32(i.id)), nil); err != nil {
-		return err
-	}
-	if err := b.Set(keyFormat, binary.BigEndian.AppendUint32(nil, i.format), nil); err != nil {
-		return err
-	}
-	st := state{oldest: 1, id: i.id}
-	if err := b.Set(keyState, st.append(nil), nil); err != nil {
-		return err
-	}
-	return b.Commit(pebble.Sync)
+// setIdentity puts into b what a spool is, which is written once, and where it stands.
+func setIdentity(b *pebble.Batch, st *state) {
+	_ = b.Set(keyID, binary.BigEndian.AppendUint32(nil, uint32(st.id)), nil)
+	_ = b.Set(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion), nil)
+	_ = b.Set(keyState, st.append(nil), nil)
 }
 
 func readUint32(db pebble.Reader, key []byte) (uint32, error) {

@@ -64,10 +64,6 @@ func (e *entry) waits() bool {
 	return e.state == stParked || e.state == stLocating || e.state == stAsking || e.state == stLane
 }
 
-func keyOf(d *mail.Delivery) spool.ScheduleKey {
-	return spool.ScheduleKey{Due: d.Due, Delivery: d.ID}
-}
-
 // enter brings a delivery into memory.
 func (c *core) enter(q *queue, d *mail.Delivery, m *mail.Message, body mail.Body) *entry {
 	e := &entry{d: d, q: q, seq: c.seq}
@@ -125,7 +121,7 @@ func (c *core) putBack(e *entry) {
 	q := e.q
 	c.noteDeadline(q, e.d.ExpiresAt)
 	c.leave(e)
-	c.lower(q, keyOf(e.d))
+	c.lower(q, spool.KeyOf(e.d))
 }
 
 // take takes a waiting entry out of the list it is in.

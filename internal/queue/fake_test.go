@@ -47,12 +47,12 @@ func (f *fakeSpool) reopen() {
 			f.atOpen = append(f.atOpen, d)
 		}
 	}
-	slices.SortFunc(f.atOpen, func(a, b *mail.Delivery) int { return keyOf(a).Compare(keyOf(b)) })
+	slices.SortFunc(f.atOpen, func(a, b *mail.Delivery) int { return spool.KeyOf(a).Compare(spool.KeyOf(b)) })
 }
 
 func (f *fakeSpool) insert(d *mail.Delivery) {
 	keys := f.schedule[d.Queue]
-	k := keyOf(d)
+	k := spool.KeyOf(d)
 	i, _ := slices.BinarySearchFunc(keys, k, spool.ScheduleKey.Compare)
 	f.schedule[d.Queue] = slices.Insert(keys, i, k)
 	f.live[d.ID] = d
@@ -60,7 +60,7 @@ func (f *fakeSpool) insert(d *mail.Delivery) {
 
 func (f *fakeSpool) remove(d *mail.Delivery) {
 	keys := f.schedule[d.Queue]
-	i, ok := slices.BinarySearchFunc(keys, keyOf(d), spool.ScheduleKey.Compare)
+	i, ok := slices.BinarySearchFunc(keys, spool.KeyOf(d), spool.ScheduleKey.Compare)
 	if !ok {
 		panic("the fake spool lost a schedule key")
 	}

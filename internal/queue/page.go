@@ -328,7 +328,7 @@ func (c *core) scanned(q *queue, in *pageRead, gone map[mail.DeliveryID]struct{}
 		}
 		c.noteDeadline(q, d.ExpiresAt)
 		if first && atCursor {
-			q.cursor = keyOf(d) // what lay below is over
+			q.cursor = spool.KeyOf(d) // what lay below is over
 		}
 		first = false
 	}
@@ -408,7 +408,7 @@ func (in *add) apply(c *core) {
 
 func (c *core) leaveInSpool(q *queue, d *mail.Delivery) {
 	c.noteDeadline(q, d.ExpiresAt)
-	c.lower(q, keyOf(d))
+	c.lower(q, spool.KeyOf(d))
 }
 
 // noteDeadline makes sure that a blocked queue is read soon after the deadline of a delivery that it has in the spool.

@@ -85,7 +85,7 @@ func benchLife(b *testing.B, submitters int) {
 	used := cpuTime() - cpu
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 	b.ReportMetric(float64(used.Microseconds())/float64(b.N), "cpu-us/msg")
-	b.ReportMetric(float64(b.N*3)/float64(s.Frame()), "batches/frame")
+	b.ReportMetric(float64(b.N*3)/float64(s.frame()), "batches/frame")
 }
 
 // TestIdleMemory: 100,000 deferred deliveries leave a node well under 150 MB. POSTROAD_PROOF=1 runs it.

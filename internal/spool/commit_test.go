@@ -107,7 +107,7 @@ func TestGroupCommit(t *testing.T) {
 	}))
 	s := openTest(t, testOptions(fs))
 	armed.Store(true)
-	frame := s.Frame()
+	frame := s.frame()
 	accept := func() *Ticket {
 		return s.Enqueue(&Batch{Accept: []*Acceptance{newAcceptance("acme", "example.net", 1, []byte("x"))}})
 	}
@@ -137,7 +137,7 @@ func TestGroupCommit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := s.Frame() - frame; n > 20 {
+	if n := s.frame() - frame; n > 20 {
 		t.Errorf("501 batches took %d frames", n)
 	}
 	audit(t, s)

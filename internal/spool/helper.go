@@ -62,10 +62,3 @@ func (h *helper) close() {
 	h.signal()
 	<-h.done
 }
-
-// flush waits until what was added before is done.
-func (h *helper) flush() {
-	done := make(chan struct{})
-	h.add(func() { close(done) })
-	<-done
-}

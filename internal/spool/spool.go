@@ -77,13 +77,6 @@ func (s *Spool) Counts() Counts {
 	return s.seen.st.snapshot(len(s.seen.lanes))
 }
 
-// Frame returns the number of the last synced frame.
-func (s *Spool) Frame() uint64 {
-	s.seen.Lock()
-	defer s.seen.Unlock()
-	return s.seen.st.frame
-}
-
 // Notify is signalled after a frame with events: a hint to read the outbox. It has room for one signal.
 func (s *Spool) Notify() <-chan struct{} { return s.notify }
 

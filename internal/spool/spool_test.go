@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -150,6 +152,27 @@ func audit(t testing.TB, s *Spool) {
 	for _, p := range r.Problems {
 		t.Error(p)
 	}
+}
+
+// flush waits until what was added before is done.
+func (h *helper) flush() {
+	done := make(chan struct{})
+	h.add(func() { close(done) })
+	<-done
+}
+
+// ids returns the stages that are not shown yet.
+func (t *stages) ids() []mail.MessageID {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Collect(maps.Keys(t.m))
+}
+
+// frame is the number of the last synced frame.
+func (s *Spool) frame() uint64 {
+	s.seen.Lock()
+	defer s.seen.Unlock()
+	return s.seen.st.frame
 }
 
 func TestLifeOfAMessage(t *testing.T) {

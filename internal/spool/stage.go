@@ -3,8 +3,6 @@ package spool
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -305,11 +303,4 @@ func (s *Spool) resume(ctx context.Context, st *stage) error {
 		}
 		return !ok, nil
 	})
-}
-
-// ids returns the stages that are not shown yet.
-func (t *stages) ids() []mail.MessageID {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return slices.Collect(maps.Keys(t.m))
 }

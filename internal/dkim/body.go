@@ -25,9 +25,8 @@ type BodyHasher struct {
 
 // BodyFacts is what BodyHasher saw on its way.
 type BodyFacts struct {
-	Size     int64 // octets
-	MaxLine  int   // octets of the longest line, without its CRLF
-	EightBit bool  // octets over 127
+	MaxLine  int  // octets of the longest line, without its CRLF
+	EightBit bool // octets over 127
 	NUL      bool
 	BareCR   bool // a CR without LF
 	BareLF   bool // an LF without CR
@@ -53,7 +52,6 @@ func (b *BodyHasher) Reset() {
 
 // Write takes the next piece of the body.
 func (b *BodyHasher) Write(p []byte) (int, error) {
-	b.facts.Size += int64(len(p))
 	i := 0
 	for i < len(p) {
 		// What is held back is settled octet by octet; then the rest is run through in words.

@@ -168,7 +168,7 @@ func TestSignedOrder(t *testing.T) {
 		{"Content-Type added, which was absent", "Content-Type: text/html\r\n" + header, Fail},
 		{"unsigned field added", "X-Spam: no\r\n" + header, Pass},
 	} {
-		results, err := Verify(t.Context(), strings.NewReader(string(fields)+tt.header+body), z.lookup)
+		results, err := verify(t.Context(), strings.NewReader(string(fields)+tt.header+body), z.lookup)
 		if err != nil || results[0].Status != tt.want {
 			t.Errorf("%s: %v %v, want %s", tt.name, statuses(results), err, tt.want)
 		}
@@ -219,7 +219,7 @@ func FuzzSign(f *testing.F) {
 			return // Verify mends bare LF
 		}
 		z := zone{"e1._domainkey.example.com": PublicRecord(testKey.Public())}
-		results, err := Verify(t.Context(), bytes.NewReader(append(append(fields, header...), append([]byte("\r\n"), body...)...)), z.lookup)
+		results, err := verify(t.Context(), bytes.NewReader(append(append(fields, header...), append([]byte("\r\n"), body...)...)), z.lookup)
 		if err != nil || len(results) == 0 || results[0].Status != Pass {
 			t.Fatalf("our own signature: %v %v", statuses(results), err)
 		}

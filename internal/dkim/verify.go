@@ -71,11 +71,6 @@ type Verifier struct {
 	Now       func() time.Time // nil: time.Now
 }
 
-// Verify is Verifier.Verify with the system's clock.
-func Verify(ctx context.Context, msg io.Reader, lookupTXT LookupTXT) ([]Result, error) {
-	return (&Verifier{LookupTXT: lookupTXT}).Verify(ctx, msg)
-}
-
 // check is one signature while it is being verified.
 type check struct {
 	sig    signature

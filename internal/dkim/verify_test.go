@@ -111,6 +111,10 @@ func statuses(results []Result) (list []string) {
 	return list
 }
 
+func verify(ctx context.Context, msg io.Reader, lookup LookupTXT) ([]Result, error) {
+	return (&Verifier{LookupTXT: lookup}).Verify(ctx, msg)
+}
+
 func TestVerifyRFC(t *testing.T) {
 	for _, tt := range []struct {
 		name, msg string
@@ -137,7 +141,7 @@ func TestVerifyRFC(t *testing.T) {
 				iotest.OneByteReader(strings.NewReader(tt.msg)),
 				iotest.DataErrReader(iotest.HalfReader(strings.NewReader(crlf(tt.msg)))),
 			} {
-				results, err := Verify(t.Context(), r, rfcZone.lookup)
+				results, err := verify(t.Context(), r, rfcZone.lookup)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -150,7 +154,7 @@ func TestVerifyRFC(t *testing.T) {
 }
 
 func TestVerifyResult(t *testing.T) {
-	results, err := Verify(t.Context(), strings.NewReader(crlf(rfc8463Message)), rfcZone.lookup)
+	results, err := verify(t.Context(), strings.NewReader(crlf(rfc8463Message)), rfcZone.lookup)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +288,7 @@ func TestVerifyManySignatures(t *testing.T) {
 		return rfcZone.lookup(ctx, name)
 	}
 	field, _, _ := strings.Cut(rfc6376Message, "Received:")
-	results, err := Verify(t.Context(), strings.NewReader(strings.Repeat(field, 14)+strings.TrimPrefix(rfc6376Message, field)), count)
+	results, err := verify(t.Context(), strings.NewReader(strings.Repeat(field, 14)+strings.TrimPrefix(rfc6376Message, field)), count)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,14 +300,14 @@ func TestVerifyManySignatures(t *testing.T) {
 func TestVerifyReadError(t *testing.T) {
 	broken := errors.New("broken pipe")
 	for n := range len(rfc6376Message) {
-		_, err := Verify(t.Context(), io.MultiReader(strings.NewReader(rfc6376Message[:n]), iotest.ErrReader(broken)), rfcZone.lookup)
+		_, err := verify(t.Context(), io.MultiReader(strings.NewReader(rfc6376Message[:n]), iotest.ErrReader(broken)), rfcZone.lookup)
 		if header := strings.Index(rfc6376Message, "\n\n"); !errors.Is(err, broken) && n <= header {
 			t.Fatalf("error after %d octets lost: %v", n, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Verify(ctx, strings.NewReader(rfc6376Message), rfcZone.lookup); !errors.Is(err, context.Canceled) {
+	if _, err := verify(ctx, strings.NewReader(rfc6376Message), rfcZone.lookup); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
@@ -313,11 +317,11 @@ func FuzzVerify(f *testing.F) {
 	f.Add([]byte(rfc8463Message))
 	f.Add([]byte("DKIM-Signature: v=1; b=; =;;\r\n\tb\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, msg []byte) {
-		a, err := Verify(t.Context(), strings.NewReader(string(msg)), rfcZone.lookup)
+		a, err := verify(t.Context(), strings.NewReader(string(msg)), rfcZone.lookup)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := Verify(t.Context(), iotest.OneByteReader(strings.NewReader(string(msg))), rfcZone.lookup)
+		b, err := verify(t.Context(), iotest.OneByteReader(strings.NewReader(string(msg))), rfcZone.lookup)
 		if err != nil || fmt.Sprint(statuses(a)) != fmt.Sprint(statuses(b)) {
 			t.Fatalf("read in one piece %v, octet by octet %v (%v)", statuses(a), statuses(b), err)
 		}

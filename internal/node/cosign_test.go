@@ -83,7 +83,7 @@ name = "default"
 	lookup := func(_ context.Context, name string) ([]string, error) { return []string{zone[name]}, nil }
 	for _, m := range internet.All() {
 		header := string(m.Content[:bytes.Index(m.Content, []byte("\r\n\r\n"))+2])
-		results, err := dkim.Verify(t.Context(), bytes.NewReader(m.Content), lookup)
+		results, err := (&dkim.Verifier{LookupTXT: lookup}).Verify(t.Context(), bytes.NewReader(m.Content))
 		if err != nil {
 			t.Fatal(err)
 		}

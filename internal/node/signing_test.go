@@ -80,7 +80,7 @@ func TestSignatures(t *testing.T) {
 	}
 	lookup := func(_ context.Context, name string) ([]string, error) { return []string{zone[name]}, nil }
 	for _, m := range internet.All() {
-		results, err := dkim.Verify(t.Context(), bytes.NewReader(m.Content), lookup)
+		results, err := (&dkim.Verifier{LookupTXT: lookup}).Verify(t.Context(), bytes.NewReader(m.Content))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -36,9 +36,6 @@ import (
 	"unsafe"
 )
 
-// Enabled reports whether Accelerate does anything in this build.
-const Enabled = true
-
 var (
 	errLoad   = errors.New("dkim/openssl: libcrypto does not take the key")
 	errSign   = errors.New("dkim/openssl: libcrypto could not sign")

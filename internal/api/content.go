@@ -178,7 +178,7 @@ func readContent(c *archive.Content, raw []byte) MessageContent {
 		attached := disposition != "" && message.ParseMedia(disposition).Type != "inline"
 		into := map[string]*string{"text/plain": &out.Text, "text/html": &out.HTML}[kind]
 		if into == nil || *into != "" || attached {
-			out.Attachments = append(out.Attachments, ContentPart{ContentType: kind, Filename: filename(p), Size: len(p.Body)})
+			out.Attachments = append(out.Attachments, ContentPart{ContentType: kind, Filename: p.Filename(), Size: len(p.Body)})
 			return nil
 		}
 		text, err := message.DecodeTransfer(p.Encoding, p.Body)
@@ -192,19 +192,6 @@ func readContent(c *archive.Content, raw []byte) MessageContent {
 		out.Problem = err.Error()
 	}
 	return out
-}
-
-func filename(p message.Part) string {
-	for _, field := range []string{"Content-Disposition", "Content-Type"} {
-		v, _ := p.Header.Get(field)
-		m := message.ParseMedia(v)
-		for _, key := range []string{"filename", "name"} {
-			if name := m.Params[key]; name != "" {
-				return message.DecodeWords(name)
-			}
-		}
-	}
-	return ""
 }
 
 // auditContent writes down who looked at, or sent again, what was sent.

@@ -58,16 +58,10 @@ func (f Field) Is(name string) bool {
 func (f Field) Value() string { return Unfold(f.body) }
 
 // Header is a header as it stands, in order.
-type Header struct {
-	raw    []byte
-	fields []Field
-}
+type Header struct{ fields []Field }
 
 // Fields returns the fields from the top down. The slice is the header's own.
 func (h Header) Fields() []Field { return h.fields }
-
-// Raw returns the octets of the header, without the empty line after it.
-func (h Header) Raw() []byte { return h.raw }
 
 // Get returns the unfolded value of the topmost field with this name.
 func (h Header) Get(name string) (value string, ok bool) {
@@ -124,7 +118,7 @@ func ReadHeader(b []byte, max int) (h Header, bodyOffset int, err error) {
 		pos += n + 1
 	}
 	r.close(len(s))
-	return Header{raw: raw, fields: r.fields}, bodyOffset, nil
+	return Header{r.fields}, bodyOffset, nil
 }
 
 // HeaderEnd returns where the body of a message begins whose first octets are b, or -1 if the end of the header has
@@ -253,7 +247,6 @@ func ReadHeaderLenient(b []byte, max int) (h Header, bodyOffset int) {
 		line := bytes.TrimRight(b[pos:next], "\r\n")
 		if len(line) == 0 {
 			closeField(pos)
-			h.raw = b[first:pos]
 			return h, next
 		}
 		if c := line[0]; c == ' ' || c == '\t' {
@@ -271,7 +264,6 @@ func ReadHeaderLenient(b []byte, max int) (h Header, bodyOffset int) {
 		start, pos = pos, next
 	}
 	closeField(pos)
-	h.raw = b[first:pos]
 	return h, pos
 }
 

@@ -11,8 +11,6 @@ type Multipart struct {
 	Parts []Segment
 	// Preamble ends where the first boundary line begins, Epilogue begins after the last one.
 	Preamble, Epilogue int
-	// Closed reports whether the end boundary was there.
-	Closed bool
 }
 
 // Segment is a part: body[Start:End], header included, without the line end that belongs to the next boundary.
@@ -40,7 +38,7 @@ func SplitMultipart(body []byte, boundary string, maxParts int) (m Multipart, er
 		}
 		at = next
 		if final {
-			m.Closed, m.Epilogue = true, next
+			m.Epilogue = next
 			return m, nil
 		}
 		if len(m.Parts) >= maxParts {

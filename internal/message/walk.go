@@ -52,8 +52,6 @@ type Part struct {
 	Parent   int // Index of the part this one stands in; -1 for the message itself
 	// Children reports whether Walk goes on into this part: its own text is of no meaning then.
 	Children bool
-	// Closed is false for a multipart whose end boundary is missing.
-	Closed bool
 
 	multi Multipart
 }
@@ -117,12 +115,12 @@ func (w *walker) entity(b []byte, depth, parent int, defaultType string) error {
 		if err != nil {
 			return err
 		}
-		p.Children, p.Closed = true, p.multi.Closed
+		p.Children = true
 	case nested:
 		if inner, err = DecodeTransfer(p.Encoding, p.Body); err != nil && !w.o.Lenient {
 			return err
 		}
-		p.Children, p.Closed = true, true
+		p.Children = true
 	}
 	if err := w.fn(p); err != nil {
 		if err == SkipPart {
@@ -188,10 +186,14 @@ func (p Part) Text() string {
 
 // Filename returns the file name the part suggests, as a plain text that may hold path separators; "" if none.
 func (p Part) Filename() string {
-	if v, ok := p.Header.Get("Content-Disposition"); ok {
-		if name := ParseMedia(v).Params["filename"]; name != "" {
-			return name
+	for _, field := range []string{"Content-Disposition", "Content-Type"} {
+		v, _ := p.Header.Get(field)
+		m := ParseMedia(v)
+		for _, key := range []string{"filename", "name"} {
+			if name := m.Params[key]; name != "" {
+				return DecodeWords(name)
+			}
 		}
 	}
-	return p.Media.Params["name"]
+	return ""
 }

@@ -5,8 +5,6 @@ import "github.com/postroad/postroad/internal/mail"
 // Explanation is how a verdict came about.
 type Explanation struct {
 	Verdict Verdict
-	// Normal is the text as the rules see it.
-	Normal string
 	// Matched are the rules whose conditions all held, the one that decided first.
 	Matched []Match
 	// Rows are the rows of the tables that changed class, scope, result or action after the rule.
@@ -24,7 +22,7 @@ func (r *Ruleset) Explain(in Input) Explanation {
 	sc := r.search(&in)
 	defer r.pool.Put(sc)
 	e, class := effective(&in, sc)
-	x := Explanation{Normal: string(sc.norm.text)}
+	var x Explanation
 	r.candidates(sc, func(c *Rule) bool {
 		if c.matches(&in, e, class, sc) {
 			m := Match{Rule: c}

@@ -29,9 +29,8 @@ type Policy struct {
 type Prepared struct {
 	// Header is the new header with the empty line after it.
 	Header []byte
-	// From is the author's address, and FromName the decoded display name.
-	From     mail.Address
-	FromName string
+	// From is the author's address.
+	From mail.Address
 	// Sender is the address of the Sender field; zero if there is none.
 	Sender mail.Address
 	// Subject is decoded and cut to mail.MaxSubject octets.
@@ -44,10 +43,6 @@ type Prepared struct {
 	// EightBit: a field that stays has octets over 127. UTF8: and they are UTF-8, so that the message needs SMTPUTF8
 	// (RFC 6531); otherwise they are somebody's 8-bit charset, and go out as they are.
 	EightBit, UTF8 bool
-	// Signed: the message carries a DKIM or ARC signature, so its body must not be changed.
-	Signed bool
-	// Refolded: a line was longer than SMTP allows and has been folded at white space.
-	Refolded bool
 }
 
 // MaxMessageID bounds Prepared.MessageID, in octets.
@@ -168,13 +163,11 @@ func (w *preparer) field(f message.Field, rule fieldRule) (err error) {
 		}
 	case from:
 		w.hasFrom = true
-		var m message.Mailbox
-		if m, w.out.From, err = oneAddress(f); err != nil {
+		if w.out.From, err = oneAddress(f); err != nil {
 			return err
 		}
-		w.out.FromName = m.Name
 	case sender:
-		if _, w.out.Sender, err = oneAddress(f); err != nil {
+		if w.out.Sender, err = oneAddress(f); err != nil {
 			return err
 		}
 	case subject:
@@ -189,8 +182,6 @@ func (w *preparer) field(f message.Field, rule fieldRule) (err error) {
 			// RFC 5321 §6.3
 			return &Error{Field: "Received", Reason: "too many hops: the message is going round", Code: codeLoop, Err: ErrLoop}
 		}
-	case signature:
-		w.out.Signed = true
 	}
 	w.look(f.Raw)
 	return w.keep(f)
@@ -211,7 +202,6 @@ func (w *preparer) keep(f message.Field) (err error) {
 		w.out.Header = append(w.out.Header, f.Raw...)
 		return nil
 	}
-	w.out.Refolded = true
 	w.out.Header, err = appendRefolded(w.out.Header, f)
 	return err
 }
@@ -265,20 +255,20 @@ func (w *preparer) finish() error {
 const DateFormat = "Mon, 02 Jan 2006 15:04:05 -0700"
 
 // oneAddress reads a field that must name exactly one mailbox.
-func oneAddress(f message.Field) (m message.Mailbox, a mail.Address, err error) {
+func oneAddress(f message.Field) (a mail.Address, err error) {
 	list, err := message.ParseAddresses(f.Value())
 	switch {
 	case err != nil:
-		return m, a, invalid(f.Name, "%s", reason(err, message.ErrBadAddressList))
+		return a, invalid(f.Name, "%s", reason(err, message.ErrBadAddressList))
 	case len(list) == 0:
-		return m, a, invalid(f.Name, "the field names no address")
+		return a, invalid(f.Name, "the field names no address")
 	case len(list) > 1:
-		return m, a, invalid(f.Name, "the field names %d addresses; it may name one", len(list))
+		return a, invalid(f.Name, "the field names %d addresses; it may name one", len(list))
 	}
 	if a, err = mail.ParseAddress(list[0].Addr); err != nil {
-		return m, a, invalid(f.Name, "%s", reason(err, mail.ErrBadAddress))
+		return a, invalid(f.Name, "%s", reason(err, mail.ErrBadAddress))
 	}
-	return list[0], a, nil
+	return a, nil
 }
 
 // reason returns the text of err behind that of its kind.

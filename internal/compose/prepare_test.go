@@ -49,7 +49,6 @@ func TestPrepare(t *testing.T) {
 	want := Prepared{
 		Header:    []byte("Received: from submission\r\n by mx\r\n" + header + "\r\n"),
 		From:      mail.Address{Local: "orders", Domain: "shop.example.com"},
-		FromName:  "Example Shop",
 		Subject:   "Deine Bestellung – danke!",
 		MessageID: "20260304050607.12345@shop.example.com",
 		Controls:  Controls{Stream: mail.Bulk, Tags: []string{"spring", "welcome"}},
@@ -104,7 +103,6 @@ func TestPrepareFacts(t *testing.T) {
 		{"latin-1 behind utf-8", "X-A: caf\xc3\xa9\nX-B: caf\xe9\n", func(p *Prepared) { p.EightBit = true }},
 		{"latin-1 before utf-8", "X-A: caf\xe9\nX-B: caf\xc3\xa9\n", func(p *Prepared) { p.EightBit = true }},
 		{"8-bit only in what is removed", "Bcc: caf\xc3\xa9@example.com\n", func(*Prepared) {}},
-		{"signed", "DKIM-Signature: v=1\n", func(p *Prepared) { p.Signed = true }},
 		{"received", "Received: a\nReceived: b\n", func(p *Prepared) { p.Received = 2 }},
 		{"subject folded", "Subject: one\n two =?iso-8859-1?q?=E9?=\n", func(p *Prepared) { p.Subject = "one two é" }},
 		{"subject cut at a character", "Subject: a" + strings.Repeat("é", 200) + "\n", func(p *Prepared) {

@@ -20,7 +20,6 @@ const (
 
 // Outcomes of deliveries, as the record names them.
 const (
-	Queued     = "queued"
 	Held       = "held"
 	LateBounce = "bounced_late"
 )

@@ -254,11 +254,3 @@ func parseLiteral(s string) (string, error) {
 	}
 	return "[" + ip.String() + "]", nil
 }
-
-// DomainUnicode returns the domain in U-labels, as people read it; the domain itself where that fails.
-func (a Address) DomainUnicode() string {
-	if u, err := idna.Lookup.ToUnicode(a.Domain); err == nil {
-		return u
-	}
-	return a.Domain
-}

@@ -137,8 +137,5 @@ func folderStamp(dir string) (string, error) {
 	return b.String(), nil
 }
 
-// rules are the bounce rules in use. They change while the platform runs: ask anew for every decision.
-func (n *Node) rules() *bounce.Ruleset { return n.ruleFolder.current() }
-
 // ReloadRules asks for a look at the folder of bounce rules, as SIGHUP does. It does not wait for it.
 func (n *Node) ReloadRules() { n.ruleFolder.reload() }

@@ -101,12 +101,12 @@ func TestRulesReloadWhileRunning(t *testing.T) {
 	r.await("/v1/alerts", func(b []byte) bool {
 		return strings.Contains(string(b), alertRules) && strings.Contains(string(b), "own.toml")
 	})
-	if n := len(r.rules().Rules()); n != len(bounce.Default().Rules()) {
+	if n := len(r.ruleFolder.current().Rules()); n != len(bounce.Default().Rules()) {
 		t.Errorf("%d rules", n)
 	}
 	writeRule(t, c.Bounce.Rules, "own.toml", strings.Replace(ownRule, "CLASS", "mailbox-full", 1))
 	r.ReloadRules()
-	for deadline := time.Now().Add(5 * time.Minute); len(r.rules().Rules()) != len(bounce.Default().Rules())+1; {
+	for deadline := time.Now().Add(5 * time.Minute); len(r.ruleFolder.current().Rules()) != len(bounce.Default().Rules())+1; {
 		if time.Now().After(deadline) {
 			t.Fatal("the rule is not taken up")
 		}

@@ -12,8 +12,6 @@ type Schedule struct {
 	Steps []time.Duration
 	// Jitter is how much longer than its step a wait may be drawn, as a fraction; 0: DefaultJitter, negative: none.
 	Jitter float64
-	// Expiry is the default life of a delivery, for whoever accepts it.
-	Expiry time.Duration
 }
 
 // DefaultJitter of a schedule.
@@ -27,7 +25,6 @@ func TransactionalSchedule() Schedule {
 			1 * time.Hour, 2 * time.Hour, 4 * time.Hour,
 		},
 		Jitter: DefaultJitter,
-		Expiry: 72 * time.Hour,
 	}
 }
 
@@ -36,7 +33,6 @@ func BulkSchedule() Schedule {
 	return Schedule{
 		Steps:  []time.Duration{10 * time.Minute, 30 * time.Minute, 1 * time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour},
 		Jitter: DefaultJitter,
-		Expiry: 96 * time.Hour,
 	}
 }
 

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"strconv"
 	"strings"
 )
 
@@ -77,9 +76,6 @@ func (f *Feedback) read(g group) {
 	}
 	if v := g["reported-domain"]; v != "" {
 		f.Domains = append(f.Domains, clip(oneLine(v), 255))
-	}
-	if n, err := strconv.Atoi(firstWord(g["incidents"])); err == nil && n > 0 {
-		f.Incidents = n
 	}
 }
 

@@ -33,7 +33,6 @@ func (m *letter) readOriginal() (o Original) {
 	o.MessageID = strings.Trim(o.Get("Message-ID"), "<> \t")
 	o.Subject = message.DecodeWords(o.Get("Subject"))
 	o.From = firstAddress(o.Get("From"))
-	o.ReturnPath = firstAddress(o.Get("Return-Path"))
 	for _, name := range []string{"To", "Cc"} {
 		for _, a := range message.ParseAddressesLenient(o.Get(name)) {
 			if strings.IndexByte(a.Addr, '@') > 0 {
@@ -41,7 +40,6 @@ func (m *letter) readOriginal() (o Original) {
 			}
 		}
 	}
-	o.Date = parseDate(o.Get("Date"))
 	return o
 }
 

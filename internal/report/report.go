@@ -81,12 +81,10 @@ type Recipient struct {
 
 // Original is what a mail carries of the message it is about. Fields are "" when it carries none.
 type Original struct {
-	MessageID  string // without angle brackets
-	From       string // address
-	To         []string
-	Subject    string
-	ReturnPath string
-	Date       time.Time
+	MessageID string // without angle brackets
+	From      string // address
+	To        []string
+	Subject   string
 	// Header holds every field of the embedded header, unfolded, names as written.
 	Header []Field
 }
@@ -114,7 +112,6 @@ type Feedback struct {
 	ReportingMTA string
 	FeedbackID   string // CFBL-Feedback-ID or Feedback-ID of the embedded header (RFC 9477)
 	Domains      []string
-	Incidents    int // 0: not told, which means one
 }
 
 // Limits bound what Parse reads. A zero field stands for that of DefaultLimits.

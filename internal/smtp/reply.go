@@ -81,10 +81,7 @@ func NewReply(code int, e Enhanced, format string, args ...any) Reply {
 	return Reply{Code: code, Enhanced: e, Lines: []string{text}}
 }
 
-// Positive, Temporary and Permanent tell the class of the reply (RFC 5321 §4.2.1).
-func (r Reply) Positive() bool { return r.Code >= 200 && r.Code < 400 }
-
-// Temporary reports a 4xx reply.
+// Temporary reports a 4xx reply (RFC 5321 §4.2.1).
 func (r Reply) Temporary() bool { return r.Code >= 400 && r.Code < 500 }
 
 // Permanent reports a 5xx reply.

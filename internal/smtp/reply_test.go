@@ -70,7 +70,7 @@ func TestReplyOnTheWire(t *testing.T) {
 	if r.String() != "550 5.7.1 a\n550 5.7.1 b" || r.Text() != "a\nb" {
 		t.Errorf("String %q, Text %q", r.String(), r.Text())
 	}
-	if r.Positive() || r.Temporary() || !r.Permanent() || !(Reply{Code: 451}).Temporary() || !(Reply{Code: 354}).Positive() {
+	if r.Temporary() || !r.Permanent() || !(Reply{Code: 451}).Temporary() || (Reply{Code: 354}).Temporary() || (Reply{Code: 354}).Permanent() {
 		t.Error("the classes of replies are wrong")
 	}
 }

@@ -159,9 +159,6 @@ func (c *Conn) TLS() *tls.ConnectionState { return c.tls }
 // Injected returns how many octets were dropped that came in clear after the peer's reply to STARTTLS.
 func (c *Conn) Injected() int { return c.injected }
 
-// Peer returns the peer as host[address].
-func (c *Conn) Peer() string { return c.who }
-
 // Transcript returns the dialogue of opening the connection and of the last transaction.
 func (c *Conn) Transcript() string { return c.log.text() }
 

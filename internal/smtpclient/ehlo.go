@@ -16,7 +16,6 @@ type Extensions struct {
 	UTF8       bool // RFC 6531
 	StartTLS   bool // RFC 3207
 	DSN        bool // RFC 3461
-	Enhanced   bool // RFC 2034
 	RequireTLS bool // RFC 8689
 	Size       int64
 	Auth       []string // mechanisms, upper case
@@ -78,8 +77,6 @@ func parseExtensions(lines []string) (e Extensions) {
 			e.StartTLS = true
 		case "DSN":
 			e.DSN = true
-		case "ENHANCEDSTATUSCODES":
-			e.Enhanced = true
 		case "REQUIRETLS":
 			e.RequireTLS = true
 		case "SIZE":

@@ -12,8 +12,6 @@ const (
 	// DefaultMinFree and DefaultMinFreePart: intake stops below the larger of 2 GiB and a twentieth of the disk.
 	DefaultMinFree     = 2 << 30
 	DefaultMinFreePart = 20
-	// DefaultBallast is the size of the file that `postroad spool free` gives back on a full disk.
-	DefaultBallast = 256 << 20
 	// DefaultMemoryBudget bounds the bodies of fresh mail kept in memory, in octets.
 	DefaultMemoryBudget = 64 << 20
 	// DefaultMaxFrame bounds a frame of several batches, in octets; a single larger batch has a frame of its own.

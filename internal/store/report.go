@@ -32,12 +32,6 @@ const (
 	ReportSetAside ReportOutcome = "set-aside"
 )
 
-// ReportOutcomes lists every outcome.
-var ReportOutcomes = []ReportOutcome{
-	ReportActed, ReportRecorded, ReportReplayed, ReportForged, ReportContradicts, ReportUnknown, ReportExpired,
-	ReportKept, ReportSetAside,
-}
-
 // StoredReport is a mail that came back, or came to the operator, and what followed from it.
 type StoredReport struct {
 	ID       mail.ReportID `json:"id"`

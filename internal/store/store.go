@@ -73,8 +73,6 @@ type Platform interface {
 	// LoadState returns all of the state, secrets included (credential hashes, sealed keys and passwords), each list
 	// in order of name, and its version. A new store has the empty state at version 0.
 	LoadState(ctx context.Context) (state platform.State, version int64, err error)
-	// StateVersion returns the version alone.
-	StateVersion(ctx context.Context) (int64, error)
 	// ApplyState makes all changes of u, and their audit entries, in one transaction and returns the new version, one
 	// above the old. It returns ErrConflict when u.Expect does not match, ErrNotFound when u deletes what is not
 	// there; in both cases nothing has changed. Whether names referred to exist is the caller's business.
@@ -146,10 +144,6 @@ type Ledger interface {
 	// Take takes up to want units of key in period and returns how many were granted: fewer, down to 0, when limit
 	// would be passed. key and period are the caller's words ("account/acme/recipients", "2026-07-01").
 	Take(ctx context.Context, key, period string, want, limit int64) (granted int64, err error)
-	// Give returns n units that were granted and not used, for an orderly stop.
-	Give(ctx context.Context, key, period string, n int64) error
-	// Taken returns how many units are out.
-	Taken(ctx context.Context, key, period string) (int64, error)
 }
 
 // Meta keeps small values of other rooms by key.

@@ -103,9 +103,6 @@ func New(o Options) (*Service, error) {
 // MaxSize is the size limit of one message in octets, for SIZE (RFC 1870).
 func (s *Service) MaxSize() int64 { return s.o.MaxSize }
 
-// MaxRecipients is the recipient limit of one SMTP transaction.
-func (s *Service) MaxRecipients() int { return s.o.MaxRecipients }
-
 func (s *Service) snapshot() *platform.Snapshot { return s.o.Snapshot() }
 
 // now is the time in the resolution records keep.

@@ -187,9 +187,6 @@ func (t *Transaction) has(a mail.Address) bool {
 	return t.seen[a]
 }
 
-// Recipients is the number of recipients so far.
-func (t *Transaction) Recipients() int { return len(t.recipients) }
-
 // Newlines is what the credential wants done with a bare CR or LF.
 func (t *Transaction) Newlines() platform.Newlines { return t.p.Credential.Newlines }
 

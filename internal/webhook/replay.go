@@ -11,8 +11,6 @@ import (
 )
 
 const (
-	// MaxReplayEvents is how many events one replay may name.
-	MaxReplayEvents = 100
 	// replayTries is how often an event of a replay is tried before the replay ends.
 	replayTries = 6
 	// slack is by how much the time of an event may differ from those around it in the stream: its order is that of its

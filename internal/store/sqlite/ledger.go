@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/postroad/postroad/internal/store"
@@ -27,31 +26,4 @@ func (s *Store) Take(ctx context.Context, key, period string, want, limit int64)
 		return 0, err
 	}
 	return granted, nil
-}
-
-// Give implements store.Ledger.
-func (s *Store) Give(ctx context.Context, key, period string, n int64) error {
-	if err := s.ready(); err != nil {
-		return err
-	}
-	if n < 0 {
-		return fmt.Errorf("sqlite: give back to ledger: %w: %d units", store.ErrBadQuery, n)
-	}
-	return s.platform.write(ctx, "give back to ledger", func(t *tx) error {
-		_, err := t.exec(`UPDATE ledger SET taken = CASE WHEN taken < $1 THEN 0 ELSE taken - $1 END
-			WHERE key = $2 AND period = $3`, n, key, period)
-		return err
-	})
-}
-
-// Taken implements store.Ledger.
-func (s *Store) Taken(ctx context.Context, key, period string) (taken int64, err error) {
-	if err := s.ready(); err != nil {
-		return 0, err
-	}
-	err = s.platform.row(ctx, "read ledger", "SELECT taken FROM ledger WHERE key = $1 AND period = $2", []any{key, period}, &taken)
-	if errors.Is(err, store.ErrNotFound) {
-		return 0, nil
-	}
-	return taken, err
 }

@@ -39,15 +39,6 @@ func (s *Store) LoadState(ctx context.Context) (state platform.State, version in
 	return state, version, err
 }
 
-// StateVersion implements store.Platform.
-func (s *Store) StateVersion(ctx context.Context) (version int64, err error) {
-	if err := s.ready(); err != nil {
-		return 0, err
-	}
-	err = s.platform.row(ctx, "read state version", "SELECT version FROM state", nil, &version)
-	return version, err
-}
-
 // ApplyState implements store.Platform.
 func (s *Store) ApplyState(ctx context.Context, u store.Update) (version int64, err error) {
 	if err := s.ready(); err != nil {

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 
@@ -66,4 +69,52 @@ func envOr(name, fallback string) string {
 		return v
 	}
 	return fallback
+}
+
+// do asks once.
+func (c *connection) do(cmd *cobra.Command, method, path string, q url.Values, in, into any) error {
+	cl, err := c.open(cmd)
+	if err != nil {
+		return err
+	}
+	return cl.Do(cmd.Context(), method, path, q, in, into)
+}
+
+// get asks for a document and prints it, or its JSON.
+func (c *connection) get(cmd *cobra.Command, path string, q url.Values, into any, print func(io.Writer, any)) error {
+	if err := c.do(cmd, http.MethodGet, path, q, nil, into); err != nil {
+		return err
+	}
+	if c.json {
+		return printJSON(cmd.OutOrStdout(), into)
+	}
+	print(c.screen(cmd), into)
+	return nil
+}
+
+// copy writes a document as it comes.
+func (c *connection) copy(cmd *cobra.Command, path string, q url.Values, w io.Writer) error {
+	cl, err := c.open(cmd)
+	if err != nil {
+		return err
+	}
+	b, err := cl.Raw(cmd.Context(), http.MethodGet, path, q, "", nil, nil)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(b)
+	return err
+}
+
+// change makes a change of state and prints what it did.
+func (c *connection) change(cmd *cobra.Command, method, path string, in any) error {
+	var r stateReport
+	if err := c.do(cmd, method, path, nil, in, &r); err != nil {
+		return err
+	}
+	if c.json {
+		return printJSON(cmd.OutOrStdout(), r)
+	}
+	r.print(c.screen(cmd))
+	return nil
 }

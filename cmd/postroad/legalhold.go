@@ -66,11 +66,7 @@ func newLegalHoldSetCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "set NAME", Short: "Set a legal hold", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := conn.open(cmd)
-			if err != nil {
-				return err
-			}
-			return conn.change(cmd, c, http.MethodPut, "/v1/legal-holds/"+url.PathEscape(args[0]), h)
+			return conn.change(cmd, http.MethodPut, "/v1/legal-holds/"+url.PathEscape(args[0]), h)
 		},
 	}
 	conn.add(cmd)
@@ -90,11 +86,7 @@ func newLegalHoldReleaseCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "release NAME", Short: "Release a legal hold", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := conn.open(cmd)
-			if err != nil {
-				return err
-			}
-			return conn.change(cmd, c, http.MethodDelete, "/v1/legal-holds/"+url.PathEscape(args[0])+"?"+url.Values{"note": {note}}.Encode(), nil)
+			return conn.change(cmd, http.MethodDelete, "/v1/legal-holds/"+url.PathEscape(args[0])+"?"+url.Values{"note": {note}}.Encode(), nil)
 		},
 	}
 	conn.add(cmd)

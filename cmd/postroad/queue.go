@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/postroad/postroad/internal/client"
 )
 
 // filterFlags choose live deliveries.
@@ -61,22 +59,6 @@ func newQueueCmd() *cobra.Command {
 	cmd.AddCommand(newQueueListCmd(), newHoldCmd(), newReleaseCmd(), newHoldsCmd())
 	cmd.AddCommand(newTrustClockCmd(), newQueueActCmd("retry", "Try deliveries now instead of when they are due"), newQueueActCmd("cancel", "Take deliveries out of the queue for good"))
 	return cmd
-}
-
-// get asks for a document and prints it, or its JSON.
-func (c *connection) get(cmd *cobra.Command, path string, q url.Values, into any, print func(io.Writer, any)) error {
-	cl, err := c.open(cmd)
-	if err != nil {
-		return err
-	}
-	if err := cl.Do(cmd.Context(), http.MethodGet, path, q, nil, into); err != nil {
-		return err
-	}
-	if c.json {
-		return printJSON(cmd.OutOrStdout(), into)
-	}
-	print(c.screen(cmd), into)
-	return nil
 }
 
 type lastAnswer struct {
@@ -288,16 +270,12 @@ With --route, --source, --site or --receiver it suspends lanes: nothing goes out
 		Example: `  postroad queue hold audit --of shop --stream bulk --reason "asked by their staff"
   postroad queue hold rest --source out1 --reason "listed" --for 24h`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := conn.open(cmd)
-			if err != nil {
-				return err
-			}
 			h.Name = args[0]
 			if lasts.Duration > 0 {
 				at := time.Now().Add(lasts.Duration).UTC().Truncate(time.Second)
 				h.Expires = &at
 			}
-			return conn.change(cmd, c, http.MethodPut, "/v1/holds/"+url.PathEscape(h.Name), h)
+			return conn.change(cmd, http.MethodPut, "/v1/holds/"+url.PathEscape(h.Name), h)
 		},
 	}
 	conn.add(cmd)
@@ -318,29 +296,12 @@ With --route, --source, --site or --receiver it suspends lanes: nothing goes out
 	return cmd
 }
 
-// change makes a change of state and prints what it did.
-func (c *connection) change(cmd *cobra.Command, cl *client.Client, method, path string, in any) error {
-	var r stateReport
-	if err := cl.Do(cmd.Context(), method, path, nil, in, &r); err != nil {
-		return err
-	}
-	if c.json {
-		return printJSON(cmd.OutOrStdout(), r)
-	}
-	r.print(c.screen(cmd))
-	return nil
-}
-
 func newReleaseCmd() *cobra.Command {
 	var conn connection
 	cmd := &cobra.Command{
 		Use: "release NAME", Short: "Release a hold", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := conn.open(cmd)
-			if err != nil {
-				return err
-			}
-			return conn.change(cmd, c, http.MethodDelete, "/v1/holds/"+url.PathEscape(args[0]), nil)
+			return conn.change(cmd, http.MethodDelete, "/v1/holds/"+url.PathEscape(args[0]), nil)
 		},
 	}
 	conn.add(cmd)

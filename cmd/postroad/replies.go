@@ -87,7 +87,7 @@ func (u *replyList) print(w io.Writer) {
 // find returns the wording of a key.
 func (c *connection) find(cmd *cobra.Command, key string) (*replyWording, error) {
 	var list replyList
-	if err := c.fetch(cmd, "/v1/replies/unknown", url.Values{"max": {"1000"}, "done": {"true"}}, &list); err != nil {
+	if err := c.do(cmd, http.MethodGet, "/v1/replies/unknown", url.Values{"max": {"1000"}, "done": {"true"}}, nil, &list); err != nil {
 		return nil, err
 	}
 	for i := range list.Replies {
@@ -108,12 +108,8 @@ func newReplyDoneCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cl, err := conn.open(cmd)
-			if err != nil {
-				return err
-			}
 			body := map[string]any{"fingerprint": x.Fingerprint, "done": !undo}
-			return cl.Do(cmd.Context(), http.MethodPost, "/v1/replies/unknown", nil, body, nil)
+			return conn.do(cmd, http.MethodPost, "/v1/replies/unknown", nil, body, nil)
 		},
 	}
 	conn.add(cmd)

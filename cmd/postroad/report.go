@@ -51,7 +51,7 @@ The period counts days of UTC: ` + figures.PeriodForms + `.`,
 				})
 			case "json":
 				r := &figures.Report{}
-				if err = conn.fetch(cmd, "/v1/reports", q, r); err == nil {
+				if err = conn.do(cmd, http.MethodGet, "/v1/reports", q, nil, r); err == nil {
 					err = printJSON(w, r)
 				}
 			case "csv", "html":
@@ -71,29 +71,6 @@ The period counts days of UTC: ` + figures.PeriodForms + `.`,
 	cmd.Flags().StringVar(&format, "format", "text", "text, json, csv or html")
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write instead of standard output")
 	return cmd
-}
-
-// fetch asks for a document.
-func (c *connection) fetch(cmd *cobra.Command, path string, q url.Values, into any) error {
-	cl, err := c.open(cmd)
-	if err != nil {
-		return err
-	}
-	return cl.Do(cmd.Context(), http.MethodGet, path, q, nil, into)
-}
-
-// copy writes a document as it comes.
-func (c *connection) copy(cmd *cobra.Command, path string, q url.Values, w io.Writer) error {
-	cl, err := c.open(cmd)
-	if err != nil {
-		return err
-	}
-	b, err := cl.Raw(cmd.Context(), http.MethodGet, path, q, "", nil, nil)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(b)
-	return err
 }
 
 // output is where a command writes a document: standard output, or the file of that name. done ends it: a file that was

@@ -171,12 +171,12 @@ func (w *preparer) field(f message.Field, rule fieldRule) (err error) {
 			return err
 		}
 	case subject:
-		w.out.Subject = cut(message.DecodeWords(f.Value()), mail.MaxSubject)
+		w.out.Subject = mail.Cut(message.DecodeWords(f.Value()), mail.MaxSubject)
 	case date:
 		w.hasDate = true
 	case messageID:
 		w.hasID = true
-		w.out.MessageID = cut(strings.TrimSuffix(strings.TrimPrefix(message.DecodeWords(f.Value()), "<"), ">"), MaxMessageID)
+		w.out.MessageID = mail.Cut(strings.TrimSuffix(strings.TrimPrefix(message.DecodeWords(f.Value()), "<"), ">"), MaxMessageID)
 	case received:
 		if w.out.Received++; w.out.Received > smtp.MaxReceived {
 			// RFC 5321 §6.3
@@ -281,17 +281,6 @@ func headerError(err error) error {
 		e.Reason = strings.TrimPrefix(he.Error(), "message: ")
 	}
 	return e
-}
-
-// cut shortens s to at most n octets, at a character.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
 }
 
 // hasHigh reports whether b has octets over 127.

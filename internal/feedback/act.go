@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/platform"
@@ -232,14 +231,7 @@ func reasonOf(class platform.Cause, e *mail.Event) string {
 	case e.Report != nil && e.Report.Feedback != "":
 		s += ": " + e.Report.Feedback
 	}
-	s = strings.ToValidUTF8(s, "?")
-	if len(s) > maxReason {
-		n := maxReason
-		for !utf8.RuneStart(s[n]) {
-			n--
-		}
-		s = s[:n]
-	}
+	s = mail.Cut(strings.ToValidUTF8(s, "?"), maxReason)
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return -1

@@ -3,7 +3,6 @@ package queue
 import (
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/postroad/postroad/internal/mail"
 )
@@ -30,11 +29,7 @@ func answerOf(o *mail.Outcome, now time.Time) mail.LastAnswer {
 		Reply: o.Attempt.Reply, Host: o.Attempt.Host,
 	}
 	if len(a.Reply) > mail.MaxLastReply {
-		cut := mail.MaxLastReply
-		for cut > 0 && !utf8.RuneStart(a.Reply[cut]) {
-			cut--
-		}
-		a.Reply = strings.Clone(a.Reply[:cut]) // not the whole reply kept alive by a part of it
+		a.Reply = strings.Clone(mail.Cut(a.Reply, mail.MaxLastReply)) // not the whole reply kept alive by a part of it
 	}
 	return a
 }

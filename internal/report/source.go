@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/message"
 )
 
@@ -164,17 +165,11 @@ func charsetOf(b []byte) string {
 }
 
 func appendText(b *strings.Builder, s string, max int) {
-	if room := max - b.Len(); room < len(s) {
-		// A cut may fall inside a character; what is left of it is dropped.
-		for room > 0 && !utf8.RuneStart(s[room]) {
-			room--
-		}
-		if room < 0 {
-			return
-		}
-		s = s[:room]
+	room := max - b.Len()
+	if room < 0 {
+		return
 	}
-	b.WriteString(s)
+	b.WriteString(mail.Cut(s, room))
 	b.WriteByte('\n')
 }
 

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/store"
@@ -242,7 +241,7 @@ func (s *Summary) apply(e *mail.Event) {
 	s.Class, s.Scope, s.Reason, s.Next = e.Class, e.Scope, e.Reason, e.Next
 	if a := e.Attempt; a != nil {
 		if a.Code > 0 || a.Reply != "" {
-			s.Code, s.Enhanced, s.Reply = a.Code, a.Enhanced, cut(a.Reply, mail.MaxLastReply)
+			s.Code, s.Enhanced, s.Reply = a.Code, a.Enhanced, mail.Cut(a.Reply, mail.MaxLastReply)
 		}
 		// A report comes from hosts behind the one that took the mail: where it went out stays.
 		if a.Route != "" && a.Stage != mail.StageReport {
@@ -316,15 +315,4 @@ func DomainOf(address string) string {
 func HashText(s string) int64 {
 	sum := sha256.Sum256([]byte(mail.Fold(s)))
 	return int64(binary.BigEndian.Uint64(sum[:8]))
-}
-
-// cut shortens s to at most n octets without breaking a character.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,18 @@ type attribution struct {
 	account  string // known from the message where no delivery was found
 	outcome  store.ReportOutcome
 	why      string
+}
+
+// add says that the i-th recipient the report is about, if it names one, is that of a delivery.
+func (a *attribution) add(x *reading, id mail.DeliveryID, i int) {
+	at := slices.IndexFunc(a.targets, func(t target) bool { return t.id == id })
+	if at < 0 {
+		at = len(a.targets)
+		a.targets = append(a.targets, target{id: id})
+	}
+	if i < len(x.rep.Recipients) {
+		a.targets[at].entries = append(a.targets[at].entries, i)
+	}
 }
 
 // maxTargets bounds the deliveries one report may be about, and the recipients of it that are looked for.
@@ -105,7 +118,6 @@ func (r *Reader) inMessage(ctx context.Context, x *reading, id mail.MessageID) (
 			return a, false, nil
 		}
 	}
-	at := map[mail.DeliveryID]int{} // place in a.targets
 	var missing []string
 	all, err := r.fewDeliveries(ctx, msg)
 	if err != nil {
@@ -123,18 +135,7 @@ func (r *Reader) inMessage(ctx context.Context, x *reading, id mail.MessageID) (
 			missing = append(missing, names...)
 			continue
 		}
-		place, seen := at[d.ID]
-		if !seen {
-			if len(a.targets) == maxTargets {
-				continue
-			}
-			place = len(a.targets)
-			at[d.ID] = place
-			a.targets = append(a.targets, target{id: d.ID})
-		}
-		if i < len(x.rep.Recipients) {
-			a.targets[place].entries = append(a.targets[place].entries, i)
-		}
+		a.add(x, d.ID, i)
 	}
 	if len(a.targets) == 0 {
 		a.outcome = store.ReportUnknown

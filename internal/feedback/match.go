@@ -45,7 +45,6 @@ func (r *Reader) match(ctx context.Context, x *reading, account string) (a attri
 	if len(list) == 0 && id != "" {
 		list = [][]string{nil} // the Message-ID alone
 	}
-	seen := map[mail.DeliveryID]int{}
 	for i, names := range list {
 		d, why, err := r.fitting(ctx, x, account, id, names)
 		if err != nil {
@@ -55,18 +54,7 @@ func (r *Reader) match(ctx context.Context, x *reading, account string) (a attri
 			a.why = why
 			continue
 		}
-		place, known := seen[d.ID]
-		if !known {
-			if len(a.targets) == maxTargets {
-				break
-			}
-			place = len(a.targets)
-			seen[d.ID] = place
-			a.targets = append(a.targets, target{id: d.ID})
-		}
-		if i < len(x.rep.Recipients) {
-			a.targets[place].entries = append(a.targets[place].entries, i)
-		}
+		a.add(x, d.ID, i)
 	}
 	if len(a.targets) > 0 {
 		a.why = ""

@@ -31,6 +31,18 @@ type draft struct {
 	force      bool // also to who is suppressed
 }
 
+// recipientsOf returns a recipient for each address, in order, once.
+func recipientsOf(list []mail.Address) (out []recipient) {
+	seen := make(map[mail.Address]bool, len(list))
+	for _, a := range list {
+		if !seen[a] {
+			seen[a] = true
+			out = append(out, recipient{addr: a})
+		}
+	}
+	return out
+}
+
 // accept checks the content against the policies, stores it and commits the message.
 func (s *Service) accept(ctx context.Context, d draft, in *intake) (*Receipt, error) {
 	now := s.now()

@@ -55,14 +55,7 @@ func (s *Service) Letter(ctx context.Context, l Letter) (*Receipt, error) {
 		client:   Client{Protocol: "internal"},
 		from:     l.From,
 		settings: settings{stream: l.Stream, tags: l.Tags, expiresAt: l.ExpiresAt},
-		letter:   true,
-	}
-	seen := make(map[mail.Address]bool, len(l.To))
-	for _, a := range l.To {
-		if !seen[a] {
-			seen[a] = true
-			d.recipients = append(d.recipients, recipient{addr: a})
-		}
+		letter:   true, recipients: recipientsOf(l.To),
 	}
 	if l.Key != "" {
 		earlier, rec, unlock, err := s.idempotent(ctx, l.Account, "letter/"+l.Writer+"/"+l.Key, 0, letterBody)

@@ -56,14 +56,7 @@ func (s *Service) Resend(ctx context.Context, p platform.Principal, r Resend) (_
 		p: p, client: client, from: o.From, env: Envelope{RequireTLS: o.RequireTLS},
 		// A time of sending, or an end, is over; the stream's schedule holds.
 		settings: settings{stream: o.Stream, tags: o.Tags, metadata: o.Metadata},
-		private:  o.Content.Kind == mail.ContentPrivate, resentOf: o.ID, force: r.Force,
-	}
-	seen := make(map[mail.Address]bool, len(r.To))
-	for _, a := range r.To {
-		if !seen[a] {
-			seen[a] = true
-			d.recipients = append(d.recipients, recipient{addr: a})
-		}
+		private:  o.Content.Kind == mail.ContentPrivate, resentOf: o.ID, force: r.Force, recipients: recipientsOf(r.To),
 	}
 	if r.IdempotencyKey != "" {
 		earlier, rec, unlock, err := s.idempotent(ctx, p.Account.Name, r.IdempotencyKey, 0, r.BodyHash)

@@ -8,7 +8,7 @@
 // Guarantees: Parse reads any bytes without an error; size, depth, parts and recipients are bounded by Limits, time
 // is linear in the octets read. A mail is a bounce only if it shows the structure of a failure, never because of
 // Auto-Submitted or an empty return path alone; an auto-reply is never a bounce, whatever it quotes. Every address
-// in a Report stands in the mail; none is made up.
+// in a Report stands in the mail, or is a local part that a mail system names of its own mailboxes, with that system's domain.
 //
 // Parse keeps no state; a Report is plain data and shares no memory with its input.
 //

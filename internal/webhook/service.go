@@ -183,7 +183,7 @@ func (s *Service) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-s.changed:
-			s.reconcile(ctx, nil)
+			s.reconcile(ctx)
 		case <-flush.C:
 			s.flush()
 			s.forgetOrphans(ctx)
@@ -222,7 +222,7 @@ func (s *Service) begin(ctx context.Context, positions []store.WebhookPosition) 
 	s.mu.Lock()
 	s.ctx, s.head, s.recentAt = ctx, head, head
 	s.mu.Unlock()
-	s.reconcile(ctx, positions)
+	s.reconcile(ctx)
 	return true
 }
 
@@ -247,9 +247,9 @@ func covers(a, b store.Cursor) bool {
 	return true
 }
 
-// reconcile makes the webhooks at work match the platform's state. positions are where they stand; nil: ask the store for
-// those of new ones.
-func (s *Service) reconcile(ctx context.Context, positions []store.WebhookPosition) {
+// reconcile makes the webhooks at work match the platform's state. Where new ones stand the store is asked after the state was
+// looked at: a webhook gets its place before it is there.
+func (s *Service) reconcile(ctx context.Context) {
 	type wanted struct {
 		account string
 		hook    *platform.Webhook
@@ -279,11 +279,9 @@ func (s *Service) reconcile(ctx context.Context, positions []store.WebhookPositi
 	}
 	s.mu.Unlock()
 	if fresh {
-		if positions == nil {
-			var ok bool
-			if positions, ok = retried(ctx, s.o.Logger, s.o.Store.WebhookPositions); !ok {
-				return
-			}
+		positions, ok := retried(ctx, s.o.Logger, s.o.Store.WebhookPositions)
+		if !ok {
+			return
 		}
 		at := map[string]store.WebhookPosition{}
 		for _, p := range positions {

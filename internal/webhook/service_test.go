@@ -492,6 +492,39 @@ func TestDisableChangeDelete(t *testing.T) {
 	})
 }
 
+// madeMeanwhile is a store in which something happens right after the places of webhooks were read for the first time.
+type madeMeanwhile struct {
+	Store
+	then func()
+}
+
+func (s madeMeanwhile) WebhookPositions(ctx context.Context) ([]store.WebhookPosition, error) {
+	list, err := s.Store.WebhookPositions(ctx)
+	s.then()
+	return list, err
+}
+
+// TestMadeAtStart: a webhook is made, and events come, while the Service starts. It misses none of them.
+func TestMadeAtStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var want []string
+		var r *rig
+		r = newRig(t, func(o *Options) {
+			o.Store = madeMeanwhile{o.Store, sync.OnceFunc(func() {
+				r.set(hook("acme", "crm", nil))
+				want = r.sent("acme", 1)
+			})}
+		})
+		r.set(hook("beta", "old", nil))
+		crm := r.receiver("crm.example", nil)
+		r.run()
+		time.Sleep(time.Minute)
+		want = append(want, r.sent("acme", 1)...)
+		time.Sleep(time.Minute)
+		crm.await(want)
+	})
+}
+
 // TestManyWebhooks: hundreds of idle webhooks cost one reader, and slow ones hold nobody up.
 func TestManyWebhooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

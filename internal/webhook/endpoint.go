@@ -54,6 +54,7 @@ func (s *Service) start(ctx context.Context, account string, hook *platform.Webh
 	e.read = e.begun
 	// One that was up to date goes on with the others: the reader begins no later than where it stands.
 	e.live = !p.Lagging && p.Stopped.IsZero() && !hook.Disabled && covers(e.begun, s.head)
+	s.listen(e) // at once: what the reader hands out next comes to it
 	s.work.Go(func() {
 		defer cancel()
 		e.run(ctx)

@@ -310,12 +310,17 @@ func (s *Service) reconcile(ctx context.Context) {
 	defer s.mu.Unlock()
 	clear(s.listeners)
 	for _, e := range s.endpoints {
-		account := e.account
-		if e.hook.AllAccounts {
-			account = ""
-		}
-		s.listeners[account] = append(s.listeners[account], e)
+		s.listen(e)
 	}
+}
+
+// listen makes the reader find a webhook. It is called with Service.mu held.
+func (s *Service) listen(e *endpoint) {
+	account := e.account
+	if e.hook.AllAccounts {
+		account = ""
+	}
+	s.listeners[account] = append(s.listeners[account], e)
 }
 
 // forgetOrphans deletes what the store has of webhooks that are no more: those that went while nobody looked. They are

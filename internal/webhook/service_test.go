@@ -525,6 +525,22 @@ func TestMadeAtStart(t *testing.T) {
 	})
 }
 
+// TestListensAtOnce: a webhook that starts as one of those that are up to date gets the next event the reader hands out.
+func TestListensAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		crm := r.receiver("crm.example", nil)
+		r.run()
+		account, w := hook("acme", "crm", nil)
+		r.svc.mu.Lock()
+		r.svc.endpoints[w.ID] = r.svc.start(r.svc.ctx, account, &w, store.WebhookPosition{Webhook: w.ID, At: r.svc.head})
+		r.svc.mu.Unlock()
+		want := r.sent("acme", 1)
+		time.Sleep(time.Minute)
+		crm.await(want)
+	})
+}
+
 // TestManyWebhooks: hundreds of idle webhooks cost one reader, and slow ones hold nobody up.
 func TestManyWebhooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

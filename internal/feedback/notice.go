@@ -285,11 +285,13 @@ func (n *Notifier) write(ctx context.Context, account *platform.Account, msg *ma
 	if err != nil {
 		return err
 	}
-	return n.letter(ctx, msg, msg.From, content, kind, e.ID)
+	return n.letter(ctx, account, msg, content, kind, e)
 }
 
-func (n *Notifier) letter(ctx context.Context, msg *mail.Message, to mail.Address, content []byte, kind report.Kind, first mail.EventID) error {
-	key := string(kind) + "/" + first.String()
+// letter writes a notice to the sender of a message. It counts among those of the hour once it is written: a page that fails is
+// seen again.
+func (n *Notifier) letter(ctx context.Context, account *platform.Account, msg *mail.Message, content []byte, kind report.Kind, first *mail.Event) error {
+	to, key := msg.From, string(kind)+"/"+first.ID.String()
 	err := n.o.Letter(ctx, NoticeLetter{Account: msg.Account, Writer: NoticeWriter, To: to, Content: content, Key: key})
 	if errors.Is(err, ErrLetterRefused) {
 		n.stats.refused.Add(1)
@@ -299,6 +301,7 @@ func (n *Notifier) letter(ctx context.Context, msg *mail.Message, to mail.Addres
 	if err != nil {
 		return fmt.Errorf("feedback: notice to %s: %w", to, err)
 	}
+	n.countWritten(account.Name, first)
 	n.stats.written(kind)
 	n.o.Logger.Info("submitter told", mail.LogEvent, "notice", mail.LogTenant, msg.Account, mail.LogMsg, msg.ID, "key", key)
 	return nil

@@ -64,7 +64,7 @@ func (n *Notifier) forward(ctx context.Context, account *platform.Account, msg *
 		n.stats.over.Add(1)
 		return nil
 	}
-	return n.letter(ctx, msg, msg.From, n.wrap(msg, e, reply), report.AutoReply, e.ID)
+	return n.letter(ctx, account, msg, n.wrap(msg, e, reply), report.AutoReply, e)
 }
 
 // wrap puts a reply into a mail to the sender of the message.

@@ -18,8 +18,9 @@ type noticeHour struct {
 	Start   time.Time        `json:"start"`
 	Written map[string]int   `json:"written,omitempty"` // by account
 	Over    []noticeOverflow `json:"over,omitempty"`
-	// Last is the last event counted in Over: one that is seen again is not counted again.
-	Last uint64 `json:"last,omitempty"`
+	// Last is the last event of Spool counted in Written or Over: one that is seen again is not counted again.
+	Last  uint64       `json:"last,omitempty"`
+	Spool mail.SpoolID `json:"spool,omitempty"`
 }
 
 // noticeOverflow is what one sender is not told one by one.
@@ -37,17 +38,19 @@ const (
 	maxOverflow = 1000
 )
 
-// mayWrite counts one notice of the account, or says that its hour is full.
-func (n *Notifier) mayWrite(account string) bool {
-	if n.hour.Written[account] >= NoticesPerHour {
-		return false
+// mayWrite reports whether the account's hour has room for one notice more.
+func (n *Notifier) mayWrite(account string) bool { return n.hour.Written[account] < NoticesPerHour }
+
+// countWritten counts a notice that was written.
+func (n *Notifier) countWritten(account string, e *mail.Event) {
+	if e.ID.Seq <= n.hour.Last {
+		return
 	}
+	n.hour.Last, n.dirty = e.ID.Seq, true
 	if n.hour.Written == nil {
 		n.hour.Written = map[string]int{}
 	}
 	n.hour.Written[account]++
-	n.dirty = true
-	return true
 }
 
 // countOver counts what is left to the summary.
@@ -82,14 +85,14 @@ func (n *Notifier) countOver(account string, to mail.Address, kind report.Kind, 
 
 func (n *Notifier) loadHour(ctx context.Context) error {
 	b, err := n.o.Store.GetMeta(ctx, noticeMetaKey)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
+	if err == nil {
+		err = json.Unmarshal(b, &n.hour)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("feedback: counts of notices: %w", err)
 	}
-	if err := json.Unmarshal(b, &n.hour); err != nil {
-		return fmt.Errorf("feedback: counts of notices: %w", err)
+	if n.hour.Spool != n.o.Spool {
+		n.hour.Spool, n.hour.Last = n.o.Spool, 0
 	}
 	return nil
 }
@@ -151,6 +154,6 @@ func (n *Notifier) summarise(ctx context.Context) error {
 		n.stats.summaries.Add(1)
 	}
 	n.dirty = n.dirty || len(hour.Over) > 0
-	n.hour = noticeHour{Start: now, Last: hour.Last}
+	n.hour = noticeHour{Start: now, Last: hour.Last, Spool: hour.Spool}
 	return n.saveHour(ctx)
 }

@@ -538,6 +538,40 @@ func TestNoticeCap(t *testing.T) {
 	}
 }
 
+// TestNoticeCountsOnce: notices that are written again, because the one after them failed or the process died before its place
+// was kept, count once among those of the hour.
+func TestNoticeCountsOnce(t *testing.T) {
+	b := newNoticeBed(t)
+	for i := range NoticesPerHour {
+		m := b.message("smtp", 1)
+		b.became(b.deliver(m, i, 0, ""), mail.EventBounced, time.Second)
+	}
+	b.now = b.now.Add(time.Minute)
+	half := len(b.events) / 2
+	n := b.notifier()
+	for try := range 4 {
+		written := 0
+		b.fail = func(op string) error {
+			if op != "letter" {
+				return nil
+			}
+			if written++; written == NoticesPerHour/2 && try < 3 {
+				return errors.New("the disk is full")
+			}
+			return nil
+		}
+		if err := n.page(t.Context(), b.events[:half]); (err == nil) != (try == 3) {
+			t.Fatalf("try %d: %v", try, err)
+		}
+	}
+	b.run(b.notifier(), 0, 100) // another process, which sees all of it again
+	b.now = b.now.Add(time.Hour)
+	b.run(b.notifier(), half, 100)
+	if len(b.letters) != NoticesPerHour {
+		t.Errorf("%d letters", len(b.letters))
+	}
+}
+
 // TestNoticeCrash dies at every step and goes on with a new process: everybody is told, nobody twice.
 func TestNoticeCrash(t *testing.T) {
 	for at := 1; ; at++ {

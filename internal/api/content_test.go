@@ -327,3 +327,18 @@ func TestErasure(t *testing.T) {
 		t.Errorf("the audit log: %s", log)
 	}
 }
+
+// TestResendBehind: while the record is behind it may know some of a message's recipients only. Then it goes to nobody again
+// rather than to a part of them.
+func TestResendBehind(t *testing.T) {
+	g := newRig(t, func(o *Options) { o.Store = behind{o.Store, 0} })
+	s := g.send(shopKey, `{"from":"info@shop.example","recipients":["a@example.com","b@example.com"],"text":"x"}`)
+	for _, id := range []string{s.ID.String(), s.Recipients[0].Delivery.String()} {
+		if p := g.do(shopKey, http.MethodPost, "/v1/messages/"+id+"/resend", `{}`).problem(t); p.kind() != "not-recorded-yet" {
+			t.Errorf("%s: %+v", id, p)
+		}
+	}
+	if a := g.do(adminKey, http.MethodPost, "/v1/messages/"+s.ID.String()+"/resend", `{"to": ["c@example.com"]}`); a.status != http.StatusAccepted {
+		t.Errorf("to somebody who is named: %d %s", a.status, a.body)
+	}
+}

@@ -99,12 +99,19 @@ func (a *API) resend(ctx context.Context, in *resendInput) (*resendOutput, error
 // resendTo finds the content and whom it goes to.
 func (a *API) resendTo(ctx context.Context, account string, in *resendInput) (content *archive.Content, to []mail.Address, err error) {
 	text := in.ID
+	reached, err := a.settle(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	var one mail.DeliveryID
 	if strings.HasPrefix(text, mail.PrefixDelivery) {
 		if one, err = mail.ParseDeliveryID(text); err != nil {
 			return nil, nil, badRequest("id", "it is no delivery id (dlv_ and 26 characters)")
 		}
 		d, err := a.o.Store.Delivery(ctx, one)
+		if errors.Is(err, store.ErrNotFound) && !reached.current {
+			err = errBehind
+		}
 		if err != nil {
 			return nil, nil, err
 		}
@@ -125,6 +132,9 @@ func (a *API) resendTo(ctx context.Context, account string, in *resendInput) (co
 	}
 	if len(to) > 0 {
 		return content, to, nil
+	}
+	if content.From == archive.FromSpool && !reached.current {
+		return nil, nil, errBehind // the record may have some of its recipients only
 	}
 	var after mail.DeliveryID
 	for {

@@ -302,6 +302,8 @@ func (d *DeliveryStatus) overlay(live *mail.Delivery) {
 	case live.Last != nil:
 		d.State, d.Class, d.Scope, d.Reply, d.Host = store.State(live.Last.Result), live.Last.Class, live.Last.Scope, live.Last.Reply, live.Last.Host
 		d.Updated = live.Last.At
+	case d.State == store.StateHeld: // a release is no event: the record does not know of it
+		d.State, d.Reason = store.StateQueued, ""
 	}
 }
 

@@ -385,6 +385,19 @@ func TestRecordBehindSaysSince(t *testing.T) {
 	}
 }
 
+// A release is no event: to the record the delivery is held until it is tried.
+func TestReleased(t *testing.T) {
+	x := DeliveryStatus{Delivery: store.Delivery{State: store.StateHeld, Reason: "incident: under review"}}
+	due := time.Now()
+	x.overlay(&mail.Delivery{Due: due})
+	if x.State != store.StateQueued || x.Reason != "" || !x.Next.Equal(due) {
+		t.Errorf("%+v", x)
+	}
+	if x.overlay(&mail.Delivery{Due: due, Held: "incident"}); x.State != store.StateHeld || !x.Next.IsZero() {
+		t.Errorf("held again: %+v", x)
+	}
+}
+
 func TestSearchAndStats(t *testing.T) {
 	g := newRig(t, nil)
 	for i := range 5 {

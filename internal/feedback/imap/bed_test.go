@@ -281,7 +281,12 @@ func (b *bed) DeleteMeta(context.Context, string) error { return errors.New("not
 // start runs a poller until stop is called or the test ends.
 func (b *bed) start() (p *Poller, stop func()) {
 	b.t.Helper()
-	p, err := New(b.options())
+	return b.startWith(b.options())
+}
+
+func (b *bed) startWith(o Options) (p *Poller, stop func()) {
+	b.t.Helper()
+	p, err := New(o)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -135,7 +135,8 @@ func (r *reader) take(ctx context.Context, c *conn, uid imap.UID) (isReport bool
 		if m.cut > 0 {
 			e.Meta[spool.MetaTruncated] = strconv.FormatInt(m.cut, 10)
 		}
-		if err := r.o.Put(ctx, e); err != nil {
+		// Once begun it is seen through: whether it is stored must be known to whoever reads the mailbox next.
+		if err := r.o.Put(context.WithoutCancel(ctx), e); err != nil {
 			return false, &ownError{fmt.Errorf("keep a report: %w", err)}
 		}
 		r.recent.add(id)

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	imap "github.com/emersion/go-imap/v2"
 
+	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/platform"
 	"github.com/postroad/postroad/internal/report"
 	"github.com/postroad/postroad/internal/spool"
@@ -377,6 +379,41 @@ func TestFullDisk(t *testing.T) {
 	full = false
 	b.mu.Unlock()
 	b.eventually("the report", func() bool { return len(b.entries) == 1 })
+}
+
+// TestChangedWhileStoring: the mailbox is declared anew while a report is on its way to the disk. It is taken once.
+func TestChangedWhileStoring(t *testing.T) {
+	b := newBed(t)
+	b.serve()
+	o := b.options()
+	put, changed := o.Put, make(chan struct{}, 1)
+	var once sync.Once
+	o.Put = func(ctx context.Context, e spool.InboxEntry) error {
+		err := put(ctx, e) // as the spool has it, whoever still waits for that
+		once.Do(func() {
+			b.look(func() { b.box.PollSeconds = 3600 })
+			changed <- struct{}{}
+			if done := ctx.Done(); done != nil {
+				<-done // nobody waits any more
+			}
+		})
+		return errors.Join(err, ctx.Err())
+	}
+	o.Known = func(context.Context, mail.ReportID) (bool, error) { return false, nil } // it has not been read yet
+	p, _ := b.startWith(o)
+	b.positioned()
+	b.append("INBOX", bounceMail(1), time.Now())
+	<-changed
+	p.Changed()
+	b.append("INBOX", bounceMail(2), time.Now())
+	b.eventually("the second report", func() bool {
+		return len(b.entries) > 0 && bytes.Contains(b.entries[len(b.entries)-1].Raw, []byte("nobody2@dest.example"))
+	})
+	b.look(func() {
+		if len(b.entries) != 2 {
+			t.Errorf("%d entries of 2 reports", len(b.entries))
+		}
+	})
 }
 
 // TestLargeMail: of a mail over the bound the beginning and the end are kept, and what is missing is told, so that its

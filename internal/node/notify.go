@@ -20,7 +20,7 @@ func (n *Node) openNotify() (err error) {
 		operators = append(operators, addr)
 	}
 	n.notify, err = notify.New(notify.Options{
-		Store: n.store, Spool: n.spool.ID(), Snapshot: n.manager.Snapshot, Report: n.reporting.Report, Send: n.sendLetter,
+		Store: n.store, Spool: n.spool.ID(), Snapshot: n.manager.Snapshot, Report: n.reporting.Report, Newest: n.spool.NewestEvent, Send: n.sendLetter,
 		Hostname: n.hostname, Operators: operators, DigestHour: n.cfg.Digest.Hour, Progress: n.follower(), Logger: n.log.With("component", "notify"),
 	})
 	return err

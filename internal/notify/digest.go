@@ -27,11 +27,31 @@ func (s *Service) digests(ctx context.Context) error {
 	state := s.o.Snapshot().State()
 	var errs []error
 	for i := range state.Accounts {
-		if err := s.digest(ctx, &state.Accounts[i]); err != nil {
+		err := s.digest(ctx, &state.Accounts[i])
+		if err != nil {
 			errs = append(errs, fmt.Errorf("notify: digest of %s: %w", state.Accounts[i].Name, err))
+		}
+		if errors.Is(err, errBehind) {
+			break // it is so for all
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// errBehind says that the record has not come as far as the spool, as after a start: what happened in a period that is over may
+// still be on its way into it.
+var errBehind = errors.New("the record is behind")
+
+func (s *Service) recorded(ctx context.Context) error {
+	if s.o.Newest == nil {
+		return nil
+	}
+	newest := s.o.Newest()
+	mark, err := s.o.Store.WaitFor(ctx, s.o.Spool, newest)
+	if err == nil && mark < newest {
+		err = errBehind
+	}
+	return err
 }
 
 func (s *Service) digest(ctx context.Context, a *platform.Account) error {
@@ -57,6 +77,11 @@ func (s *Service) digest(ctx context.Context, a *platform.Account) error {
 		s.o.Logger.Warn("old digests are left out", mail.LogEvent, "digests_skipped", "tenant", a.Name, "count", n-maxCatchUp)
 		for ; n > maxCatchUp; n-- {
 			from = next(a.Digest, from)
+		}
+	}
+	if from.Before(end) {
+		if err := s.recorded(ctx); err != nil {
+			return err
 		}
 	}
 	for from.Before(end) {

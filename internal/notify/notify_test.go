@@ -183,6 +183,27 @@ func TestDigestCrash(t *testing.T) {
 	}
 }
 
+// TestDigestBehind: a digest waits for the record: what happened in its period may still be on its way into it.
+func TestDigestBehind(t *testing.T) {
+	r := newRig(t)
+	gen := storetest.NewMail(7, start)
+	events := gen.Sent("shop", 1)
+	r.s.o.Newest = func() uint64 { return gen.Seq }
+	r.state.Accounts[0].Digest = platform.DigestDaily
+	r.do(r.s.digests)
+	r.now = r.now.AddDate(0, 0, 1)
+	if err := r.s.digests(t.Context()); !errors.Is(err, errBehind) || len(r.sent) != 0 {
+		t.Fatalf("%v, %d were sent", err, len(r.sent))
+	}
+	if err := r.store.WriteEvents(t.Context(), 7, gen.Seq, events); err != nil {
+		t.Fatal(err)
+	}
+	r.do(r.s.digests)
+	if len(r.sent) != 1 {
+		t.Errorf("%d were sent once it has caught up", len(r.sent))
+	}
+}
+
 func TestDigestHour(t *testing.T) {
 	r := newRig(t)
 	r.state.Accounts[0].Digest = platform.DigestDaily

@@ -35,6 +35,8 @@ type Options struct {
 	Spool    mail.SpoolID // whose events are waited for
 	Snapshot func() *platform.Snapshot
 	Report   func(ctx context.Context, account string, p figures.Period) (*figures.Report, error)
+	// Newest is the newest event of the spool: no digest is made before the record has it. nil: the record always does.
+	Newest func() uint64
 	// Send takes a mail in; when it returns nil the mail is on disk.
 	Send func(ctx context.Context, m Mail) error
 	// Hostname is the platform's name: mail comes from postmaster@ it.

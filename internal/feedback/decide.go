@@ -159,7 +159,7 @@ func (r *Reader) decideOne(ctx context.Context, x *reading, t target, evidence m
 	x.row.Deliveries = append(x.row.Deliveries, said)
 	if res.event != "" {
 		x.events = append(x.events, makeEvent(x, f, res, evidence))
-		x.notice = x.notice || res.event == mail.EventBounced && f.letter == NoticeWriter
+		x.notice = x.notice || res.event == mail.EventBounced && (f.letter == NoticeWriter || f.letter == LetterWriter)
 	}
 	return nil
 }

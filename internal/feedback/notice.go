@@ -84,6 +84,9 @@ const (
 // NoticeWriter is the writer of notices, in the place of a credential.
 const NoticeWriter = "notice"
 
+// LetterWriter is the writer of what the platform tells by itself: alerts, digests, that a webhook has stopped.
+const LetterWriter = "notify"
+
 // NoticeTag and an account's name are the tag of a notice: it goes out as the platform's own mail.
 const NoticeTag = "account:"
 
@@ -97,8 +100,11 @@ func noticeFor(notice *mail.Message) string {
 	return notice.Account
 }
 
-// The kind of alert.
-const alertNoticeBounced = "notice-bounced" // a notice could not be delivered: neither the message nor the word of it arrived
+// The kinds of alerts.
+const (
+	alertNoticeBounced = "notice-bounced" // a notice could not be delivered: neither the message nor the word of it arrived
+	alertLetterBounced = "letter-bounced" // an alert or a digest could not be delivered: somebody who wants to know does not hear
+)
 
 // noticeName is the Notifier's name as a follower of events, and the key of its counts.
 const (
@@ -229,8 +235,12 @@ func (n *Notifier) event(ctx context.Context, e *mail.Event) error {
 		return fmt.Errorf("feedback: notice of %s: %w", e.ID, err)
 	}
 	if msg.From.IsZero() {
-		if kind == report.Bounce && msg.Credential == NoticeWriter {
+		switch {
+		case kind != report.Bounce:
+		case msg.Credential == NoticeWriter:
 			return n.bounced(ctx, msg, e)
+		case msg.Credential == LetterWriter:
+			n.letterBounced(msg, e)
 		}
 		return nil
 	}

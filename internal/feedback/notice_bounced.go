@@ -19,12 +19,10 @@ import (
 func (n *Notifier) bounced(ctx context.Context, notice *mail.Message, e *mail.Event) error {
 	account := noticeFor(notice)
 	suppressed := e.Type == mail.EventSuppressed
-	text := fmt.Sprintf("a notice to %s (%s) could not be delivered: the sender does not know that a message failed", e.Recipient, e.Delivery)
-	if suppressed {
-		text = fmt.Sprintf("a notice to %s (%s) was not sent: the address is on the suppression list of account %s, and its sender does not know that a message failed; if mail reaches it again, postroad suppress remove --account %s %s",
-			e.Recipient, e.Delivery, notice.Account, notice.Account, e.Recipient)
-	}
-	n.o.Alert(platform.Alert{Kind: alertNoticeBounced, Scope: "account/" + account, Last: n.o.Now().UTC(), Message: text})
+	n.o.Alert(platform.Alert{
+		Kind: alertNoticeBounced, Scope: "account/" + account, Last: n.o.Now().UTC(),
+		Message: notArrived("a notice", notice, e) + "; its sender does not know that a message failed",
+	})
 	if e.Report != nil || suppressed {
 		return nil
 	}
@@ -51,4 +49,22 @@ func (n *Notifier) bounced(ctx context.Context, notice *mail.Message, e *mail.Ev
 		return fmt.Errorf("feedback: keep an undelivered notice: %w", err)
 	}
 	return nil
+}
+
+// letterBounced raises an alert where the platform's own word does not arrive: operators at other addresses are told of it, and
+// `postroad alerts` shows it until somebody clears it.
+func (n *Notifier) letterBounced(letter *mail.Message, e *mail.Event) {
+	n.o.Alert(platform.Alert{
+		Kind: alertLetterBounced, Scope: "account/" + letter.Account, Last: n.o.Now().UTC(),
+		Message: notArrived(fmt.Sprintf("mail with the subject %q", subjectOf(letter)), letter, e),
+	})
+}
+
+// notArrived says that the platform's own mail did not arrive, and what to do about an address that is not written to any more.
+func notArrived(what string, m *mail.Message, e *mail.Event) string {
+	if e.Type != mail.EventSuppressed {
+		return fmt.Sprintf("%s to %s (%s) could not be delivered", what, e.Recipient, e.Delivery)
+	}
+	return fmt.Sprintf("%s to %s (%s) was not sent, for the address is on the suppression list of account %s (if mail reaches it again: postroad suppress remove --account %s %s)",
+		what, e.Recipient, e.Delivery, m.Account, m.Account, e.Recipient)
 }

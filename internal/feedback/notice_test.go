@@ -614,6 +614,27 @@ func TestNoticeCrash(t *testing.T) {
 	}
 }
 
+// TestLetterBounced: an alert or digest that does not arrive, or is not sent any more, is an alert.
+func TestLetterBounced(t *testing.T) {
+	b := newNoticeBed(t)
+	m := b.message(LetterWriter, 1)
+	m.From, m.Account, m.Subject = mail.Address{}, "postroad", "Alert: disk-full platform"
+	b.became(b.deliver(m, 1, 0, ""), mail.EventDelivered, 0)
+	b.became(b.deliver(m, 1, 0, ""), mail.EventBounced, 0)
+	b.became(b.deliver(m, 1, 0, ""), mail.EventSuppressed, 0)
+	b.run(b.notifier(), 0, 10)
+	if len(b.alerts) != 2 || len(b.kept) != 0 {
+		t.Fatalf("alerts %+v, %d mails", b.alerts, len(b.kept))
+	}
+	for i, words := range [][]string{{"disk-full", "could not be delivered"}, {"disk-full", "was not sent", "suppress remove --account postroad r1@dest.example"}} {
+		for _, w := range words {
+			if a := b.alerts[i]; a.Kind != "letter-bounced" || !strings.Contains(a.Message, w) {
+				t.Errorf("alert %+v lacks %q", a, w)
+			}
+		}
+	}
+}
+
 // TestNoticeBounced: a notice that does not arrive is an alert, and no notice.
 func TestNoticeBounced(t *testing.T) {
 	b := newNoticeBed(t)

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 
+	"github.com/postroad/postroad/internal/feedback"
 	"github.com/postroad/postroad/internal/mail"
 	"github.com/postroad/postroad/internal/notify"
 	"github.com/postroad/postroad/internal/route"
@@ -28,7 +29,7 @@ func (n *Node) openNotify() (err error) {
 
 // sendLetter takes a mail to people in, in the platform's own name. From the null sender: nobody answers it.
 func (n *Node) sendLetter(ctx context.Context, m notify.Mail) error {
-	l := submission.Letter{Writer: "notify", To: m.To, Content: m.Content, Key: m.Key, Tags: []string{"notify"}}
+	l := submission.Letter{Writer: feedback.LetterWriter, To: m.To, Content: m.Content, Key: m.Key, Tags: []string{"notify"}}
 	if m.AvoidRoute != "" {
 		l.Tags = append(l.Tags, route.AvoidTag+m.AvoidRoute)
 	}

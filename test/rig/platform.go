@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -68,14 +71,40 @@ func New(o Options) (*Platform, error) {
 	return p, err
 }
 
-// FreeAddr returns a loopback address with a port nobody listens on.
+// Ports are chosen below those that systems give to outgoing connections: between the choice and the listening one of those
+// could take it.
+const (
+	firstPort = 10_000
+	lastPort  = 32_000
+)
+
+// given are the ports that were chosen in this process: nobody listens on them at once, and none may be chosen twice.
+var given struct {
+	sync.Mutex
+	ports map[int]bool
+}
+
+// FreeAddr returns a loopback address with a port nobody listens on, another one each time.
 func FreeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("rig: find a free port: %w", err)
+	given.Lock()
+	defer given.Unlock()
+	if given.ports == nil {
+		given.ports = map[int]bool{}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	var err error
+	for range 1000 {
+		port := firstPort + rand.N(lastPort-firstPort)
+		if given.ports[port] {
+			continue
+		}
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err != nil {
+			continue
+		}
+		given.ports[port] = true
+		return l.Addr().String(), l.Close()
+	}
+	return "", fmt.Errorf("rig: find a free port: %w", err)
 }
 
 // Data is the data folder.

@@ -86,13 +86,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 func (n *Node) recordRest() {
 	ctx, cancel := context.WithTimeout(context.Background(), recordWait)
 	defer cancel()
-	_, newest := n.spool.OutboxRange()
-	for ctx.Err() == nil {
-		mark, err := n.store.WaitFor(ctx, n.spool.ID(), newest)
-		if err != nil || mark >= newest {
-			return
-		}
-	}
+	_ = n.caughtUp(ctx)
 }
 
 // maintain tidies a shelf a minute after the start, and then now and then.

@@ -348,7 +348,7 @@ func (m *letter) findMentions() (all []mention, lines []string) {
 		}
 		at := place{text: line, before: before, above: above}
 		last, end := 0, 0 // of the address before it on the line: strength, and where it ends
-		small := -1       // whether the line is small print; -1: not known yet
+		var small *bool   // whether the line is small print; nil: not known yet
 		for _, f := range addressesIn(line) {
 			between := line[min(end, f.start):f.start]
 			at.found, at.lead, end = f, at.lead+strings.ToLower(between), f.end
@@ -361,10 +361,13 @@ func (m *letter) findMentions() (all []mention, lines []string) {
 				n.strength = max(n.strength, last)
 			}
 			if n.strength > 0 && !strings.HasPrefix(strings.TrimSpace(line[f.end:]), ":") {
-				if small < 0 {
-					small = smallPrint(lines, i)
+				if small == nil {
+					is := smallPrint(lines, i)
+					small = &is
 				}
-				n.strength *= 1 - small
+				if *small {
+					n.strength = 0
+				}
 			}
 			if last = n.strength; n.strength == 0 {
 				continue
@@ -440,9 +443,8 @@ func (m *letter) ownAddresses() map[string]bool {
 // smallPrintWords stand in what companies put below their mail, also below a report. Lower case.
 var smallPrintWords = newWordSet("confidential", "privileged", "disclaimer", "intended solely", "intended only", "solely intended", "received this", "received it in error", "vertraulich", "confidentiel", "confidencial", "riservat", "vertrouwelijk", "poufn", "конфиденциальн", "機密", "机密", "gizli")
 
-// smallPrint reports, by 1 or 0, whether a line stands in a paragraph that tells what may be done with the mail, and of no
-// failure.
-func smallPrint(lines []string, i int) (is int) {
+// smallPrint reports whether a line stands in a paragraph that tells what may be done with the mail, and of no failure.
+func smallPrint(lines []string, i int) (is bool) {
 	start := i
 	for start > 0 && i-start < maxSnippetLines && strings.TrimSpace(lines[start-1]) != "" {
 		start--
@@ -450,11 +452,9 @@ func smallPrint(lines []string, i int) (is int) {
 	for _, line := range lines[start:max(i+1, paragraphEnd(lines, i))] {
 		lower := strings.ToLower(line)
 		if code, e := codesIn(line); code >= 400 || !e.IsZero() || failureWords.in(lower) {
-			return 0
+			return false
 		}
-		if smallPrintWords.in(lower) {
-			is = 1
-		}
+		is = is || smallPrintWords.in(lower)
 	}
 	return is
 }
